@@ -1,0 +1,154 @@
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::Kind;
+
+/// A store's failure: what kind it is of, which store, during what operation, about which items, and why.
+///
+/// Cheap to clone, so that callers who waited for one database call can all be given its error. It shows
+/// as `store: operation items: reason`, for example
+/// `sqlite: upsert features/dark-mode: database is locked`, and never contains a password, token or key.
+#[derive(Clone)]
+pub struct StoreError(Arc<Inner>);
+
+#[derive(Clone)]
+struct Inner {
+    kind: ErrorKind,
+    store: &'static str,
+    operation: &'static str,
+    items: Vec<(Kind, String)>,
+    source: Arc<dyn Error + Send + Sync>,
+}
+
+/// What a caller can do about a [`StoreError`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The database did not do it, and may do it later: try again when it is back. Turns the data store
+    /// status to unavailable.
+    Unavailable,
+    /// The database did not answer within the deadline: a write may have happened. Turns the data store
+    /// status to unavailable.
+    Timeout,
+    /// What is stored under this key cannot be read: treat it as missing, and write it anew if you can. The
+    /// database works, so the status does not change.
+    Corrupt,
+    /// This item is too large for the database: make it smaller. Everything else was stored, and the
+    /// version stored before is still there. The status does not change.
+    TooLarge,
+    /// The configuration is wrong, and the message names the field: correct it. Only when building a store.
+    Config,
+    /// Anything else, such as a mistake in the store itself.
+    Other,
+}
+
+impl StoreError {
+    /// A failure of `operation` on a `store`, which is its one-word name (`"sqlite"`).
+    pub fn new(
+        kind: ErrorKind,
+        store: &'static str,
+        operation: &'static str,
+        source: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> Self {
+        Self(Arc::new(Inner { kind, store, operation, items: Vec::new(), source: source.into().into() }))
+    }
+
+    /// A wrong value of the configuration's `field`.
+    pub fn config(store: &'static str, field: &str, reason: impl fmt::Display) -> Self {
+        Self::new(ErrorKind::Config, store, "build", format!("{field}: {reason}"))
+    }
+
+    /// The same failure, and that it is about these items.
+    #[must_use]
+    pub fn about(self, items: impl IntoIterator<Item = (Kind, String)>) -> Self {
+        let mut inner = Arc::unwrap_or_clone(self.0);
+        inner.items = items.into_iter().collect();
+        Self(Arc::new(inner))
+    }
+
+    /// What a caller can do about it.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// The store's one-word name.
+    #[must_use]
+    pub fn store(&self) -> &'static str {
+        self.0.store
+    }
+
+    /// The operation that failed, as the method is named.
+    #[must_use]
+    pub fn operation(&self) -> &'static str {
+        self.0.operation
+    }
+
+    /// The items that it is about: all that were too large, or the one that cannot be read.
+    #[must_use]
+    pub fn items(&self) -> &[(Kind, String)] {
+        &self.0.items
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const NAMED: usize = 5;
+        let Inner { store, operation, items, source, .. } = &*self.0;
+        write!(f, "{store}: {operation}")?;
+        for (n, (kind, key)) in items.iter().take(NAMED).enumerate() {
+            write!(f, "{}{kind}/{key}", if n == 0 { " " } else { ", " })?;
+        }
+        if items.len() > NAMED {
+            write!(f, " and {} more", items.len() - NAMED)?;
+        }
+        write!(f, ": {source}")
+    }
+}
+
+impl fmt::Debug for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Error for StoreError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        // The reason is part of the text already, so the chain goes on behind it.
+        self.0.source.source()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error() -> StoreError {
+        StoreError::new(ErrorKind::TooLarge, "sqlite", "init", "string or blob too big")
+    }
+
+    #[test]
+    fn names_store_operation_items_and_reason() {
+        let one = error().about([(Kind::FEATURES, "dark-mode".to_owned())]);
+        assert_eq!(one.to_string(), "sqlite: init features/dark-mode: string or blob too big");
+    }
+
+    #[test]
+    fn names_a_few_of_many_items_and_keeps_them_all() {
+        let many = error().about((0..8).map(|n| (Kind::SEGMENTS, format!("s{n}"))));
+        assert_eq!(
+            many.to_string(),
+            "sqlite: init segments/s0, segments/s1, segments/s2, segments/s3, segments/s4 and 3 more: \
+             string or blob too big"
+        );
+        assert_eq!(many.items().len(), 8);
+    }
+
+    #[test]
+    fn a_wrong_configuration_names_the_field() {
+        let error = StoreError::config("sqlite", "timeout", "must be longer than zero");
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert_eq!(error.to_string(), "sqlite: build: timeout: must be longer than zero");
+    }
+}
