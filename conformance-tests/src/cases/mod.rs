@@ -1,0 +1,41 @@
+//! The list of cases: the contract's table of contents.
+//!
+//! Each case is a private function named as a sentence, so one that is left out of the list is dead code
+//! and does not compile without a warning.
+
+mod concurrency;
+mod delete;
+mod errors;
+mod get;
+mod get_all;
+mod init;
+mod prefix;
+mod processes;
+mod runtimes;
+mod size;
+mod unreadable;
+mod upsert;
+
+use crate::Case;
+
+/// Every case of the contract.
+#[must_use]
+pub fn all() -> Vec<Case> {
+    [
+        init::cases(),
+        get::cases(),
+        get_all::cases(),
+        upsert::cases(),
+        delete::cases(),
+        prefix::cases(),
+        size::cases(),
+        unreadable::cases(),
+        errors::cases(),
+        concurrency::cases(),
+        processes::cases(),
+        runtimes::cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}

@@ -1,0 +1,65 @@
+use std::sync::Arc;
+
+use flagstore_core::{FeatureStoreCore, Kind, StoreError};
+
+/// How a backend plugs into the suite: how to open it, and what can be done to it.
+///
+/// Three methods are required. Each of the others switches on the cases that need it; until it is written,
+/// those cases show as `ignored`, with the reason.
+pub trait Fixture: Send + Sync + 'static {
+    /// One word, under which the cases appear: `sqlite` gives `sqlite::get::existing_item_comes_back`.
+    ///
+    /// A variant of a backend is named `backend_variant`. `FLAGSTORE_REQUIRE=backend` requires it too.
+    fn name(&self) -> &str;
+
+    /// Opens a new handle on the database, with connections and memory of its own, under this prefix.
+    ///
+    /// Handles of one prefix share their data, also with those of other processes. Handles of different
+    /// prefixes share nothing. The suite makes up a prefix for each case, so it never clears a database.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the store's builder returns. It fails the case.
+    fn open(&self, prefix: &str) -> Result<Arc<dyn FeatureStoreCore>, StoreError>;
+
+    /// Whether an init is atomic: readers see the old data or the new.
+    fn init_is_atomic(&self) -> bool;
+
+    /// Whether the database can be reached; if not, what to do about it, such as the command that starts
+    /// it. Asked once.
+    ///
+    /// # Errors
+    ///
+    /// What to do. Every case shows as ignored with it, or as failed where `FLAGSTORE_REQUIRE` names this
+    /// fixture.
+    fn ready(&self) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// The environment variable, and its value, by which a fixture in another process finds the same
+    /// database. `None` if no other process can.
+    fn shared_by(&self) -> Option<(&'static str, String)> {
+        None
+    }
+
+    /// Opens a store whose database does not answer.
+    fn open_unreachable(&self) -> Option<Arc<dyn FeatureStoreCore>> {
+        None
+    }
+
+    /// Stores something under this prefix, kind and key that is not an item. `None` if that cannot be done.
+    fn corrupt(&self, _prefix: &str, _kind: &Kind, _key: &str) -> Option<()> {
+        None
+    }
+
+    /// The size in bytes from which on an item's JSON is certainly too large, and below half of which it
+    /// certainly is not. `None` if there is no such limit.
+    fn too_large(&self) -> Option<usize> {
+        None
+    }
+
+    /// Passwords, tokens and keys in the configuration of the stores that this fixture opens.
+    fn secrets(&self) -> Vec<String> {
+        Vec::new()
+    }
+}

@@ -1,0 +1,31 @@
+//! The reference store keeps the contract.
+
+use std::collections::HashMap;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use flagstore_conformance::{Fixture, run};
+use flagstore_core::{FeatureStoreCore, MemoryStore, StoreError};
+use parking_lot::Mutex;
+
+/// One memory store for each prefix: that is what a prefix means.
+#[derive(Default)]
+struct Memory(Mutex<HashMap<String, MemoryStore>>);
+
+impl Fixture for Memory {
+    fn name(&self) -> &str {
+        "memory"
+    }
+
+    fn open(&self, prefix: &str) -> Result<Arc<dyn FeatureStoreCore>, StoreError> {
+        Ok(Arc::new(self.0.lock().entry(prefix.to_owned()).or_default().clone()))
+    }
+
+    fn init_is_atomic(&self) -> bool {
+        true
+    }
+}
+
+fn main() -> ExitCode {
+    run([Box::new(Memory::default()) as Box<dyn Fixture>])
+}

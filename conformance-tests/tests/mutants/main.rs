@@ -1,0 +1,78 @@
+//! The suite can fail: stores with one fault each, and the cases that have to find it.
+//!
+//! Every case has to be failed by at least one of them, and the same stores without their fault pass all.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot set itself up may as well panic")]
+
+mod fault;
+mod faulty;
+mod file;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use flagstore_conformance::{Case, Fixture, cases, work_if_asked};
+use libtest_mimic::{Arguments, Failed, Trial};
+
+use fault::Fault;
+use faulty::FaultyFixture;
+use file::FileFixture;
+
+fn main() -> ExitCode {
+    let fixtures = Fault::ALL.iter().map(|(fault, _)| fixture(Some(*fault))).collect::<Vec<_>>();
+    if let Some(exit) = work_if_asked(&fixtures) {
+        return exit;
+    }
+    // The cases fail by panicking, which is what is asked of them here and nothing to print.
+    std::panic::set_hook(Box::new(|_| ()));
+    let mut trials = vec![
+        Trial::test("mutants::without_a_fault_every_case_passes", without_a_fault_every_case_passes),
+        Trial::test("mutants::every_case_has_a_mutant", every_case_has_a_mutant),
+    ];
+    trials.extend(
+        Fault::ALL
+            .iter()
+            .map(|(fault, cases)| Trial::test(format!("mutants::{fault:?}"), || fails(*fault, cases))),
+    );
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+fn fixture(fault: Option<Fault>) -> Arc<dyn Fixture> {
+    match fault {
+        Some(fault) if fault.is_between_processes() => Arc::new(FileFixture::new(fault)),
+        fault => Arc::new(FaultyFixture::new(fault)),
+    }
+}
+
+fn passes(case: &Case, fixture: &dyn Fixture) -> bool {
+    catch_unwind(AssertUnwindSafe(|| case.run(fixture))).is_ok()
+}
+
+/// A fault that is a matter of timing shows in most runs, and not in all.
+const TRIES: usize = 5;
+
+/// The store with this fault fails these cases.
+fn fails(fault: Fault, names: &[&str]) -> Result<(), Failed> {
+    let all = cases::all();
+    for name in names {
+        let Some(case) = all.iter().find(|case| case.name() == *name) else {
+            return Err(format!("there is no case {name}").into());
+        };
+        if (0..TRIES).all(|_| passes(case, &*fixture(Some(fault)))) {
+            return Err(format!("{name} does not find the fault").into());
+        }
+    }
+    Ok(())
+}
+
+fn without_a_fault_every_case_passes() -> Result<(), Failed> {
+    let failed: Vec<_> = cases::all().into_iter().filter(|case| !passes(case, &*fixture(None))).collect();
+    if failed.is_empty() { Ok(()) } else { Err(format!("these fail without a fault: {failed:?}").into()) }
+}
+
+fn every_case_has_a_mutant() -> Result<(), Failed> {
+    let found = |case: &Case| Fault::ALL.iter().any(|(_, cases)| cases.contains(&case.name()));
+    let missed: Vec<_> = cases::all().into_iter().filter(|case| !found(case)).collect();
+    if missed.is_empty() { Ok(()) } else { Err(format!("no mutant fails these: {missed:?}").into()) }
+}
