@@ -8,21 +8,38 @@
 //! | [`FeatureStoreCore`] | **the contract**: what a backend implements |
 //! | [`StoreError`] | what went wrong, where, and what a caller can do about it |
 //! | [`MemoryStore`] | the contract in its plainest code |
+//! | [`FeatureStore`] | what an application or an SDK uses: live data |
+//! | [`CachingStoreWrapper`] | makes one of any core: a cache, the database's status, recovery from outages |
+//! | `AsyncFeatureStore` | the same as futures (feature `tokio`) |
+//! | [`ChangeSource`] | tells a cache that somebody else has written |
+//! | [`DataStoreStatusProvider`] | whether the database is available, for whoever wants to know |
 //!
 //! Backends are crates of their own (`flagstore-sqlite`), and `flagstore-conformance` shows whether one
 //! keeps the contract.
 
 mod all_data;
+#[cfg(feature = "tokio")]
+mod async_feature_store;
+mod caching;
+mod changes;
 mod dependencies;
 mod error;
+mod feature_store;
 mod feature_store_core;
 mod item;
 mod kind;
 mod memory;
+mod status;
 
 pub use all_data::{AllData, ParseError};
+#[cfg(feature = "tokio")]
+pub use async_feature_store::AsyncFeatureStore;
+pub use caching::{CacheMode, CacheStatistics, CachingStoreBuilder, CachingStoreWrapper, StalePolicy};
+pub use changes::{Change, ChangeSource, ChangeWatch};
 pub use error::{ErrorKind, StoreError};
+pub use feature_store::{FeatureStore, LiveItems};
 pub use feature_store_core::{FeatureStoreCore, Items, Upsert};
 pub use item::{DecodeError, Item, MAX_VERSION};
 pub use kind::Kind;
 pub use memory::MemoryStore;
+pub use status::{DataStoreStatus, DataStoreStatusProvider, DataStoreUpdateSink, StatusListener};

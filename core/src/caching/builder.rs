@@ -1,0 +1,215 @@
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
+
+use super::CachingStoreWrapper;
+use super::cache::{Cache, Options};
+use super::recovery::Monitor;
+use super::refresh::Refresher;
+use super::shared::{Initialized, Shared};
+use crate::status::DataStoreUpdateSink;
+use crate::{ChangeSource, FeatureStoreCore, StoreError};
+
+/// Whether a [`CachingStoreWrapper`] caches, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CacheMode {
+    /// Every read asks the database.
+    Off,
+    /// What is known counts for this long, and then the database is asked again.
+    For(Duration),
+    /// What is known counts until somebody writes through this wrapper. Others' writes are not seen. For the
+    /// one process that feeds the database: it goes on without it, and brings it up to date afterwards.
+    Forever,
+}
+
+/// What happens to an entry of [`CacheMode::For`] when its time is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum StalePolicy {
+    /// It no longer counts: who asks waits for the database, and gets its error.
+    #[default]
+    Evict,
+    /// Who asks waits for the database, and gets the old value if that fails. While the database is known to
+    /// be unavailable nobody waits.
+    Refresh {
+        /// How old a value may become, counted from when it was read or written. `None` is no limit.
+        max_age: Option<Duration>,
+    },
+    /// Who asks gets the old value at once, and the database is asked in the background.
+    RefreshAsync {
+        /// As for [`Refresh`](Self::Refresh).
+        max_age: Option<Duration>,
+    },
+}
+
+/// Configures a [`CachingStoreWrapper`].
+///
+/// ```
+/// use std::time::Duration;
+/// use flagstore_core::{CacheMode, CachingStoreWrapper, MemoryStore, StalePolicy};
+///
+/// let store = CachingStoreWrapper::builder(MemoryStore::new())
+///     .mode(CacheMode::For(Duration::from_secs(5)))
+///     .stale_policy(StalePolicy::Refresh { max_age: Some(Duration::from_secs(3600)) })
+///     .refill(true)
+///     .build()?;
+/// # Ok::<(), flagstore_core::StoreError>(())
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "a builder does nothing until `build` is called"]
+pub struct CachingStoreBuilder {
+    core: Arc<dyn FeatureStoreCore>,
+    mode: CacheMode,
+    stale_policy: StalePolicy,
+    capacity: Option<u64>,
+    missing_capacity: u64,
+    poll_interval: Duration,
+    refill: bool,
+    detect_data_loss: Option<Duration>,
+    changes: Option<Arc<dyn ChangeSource>>,
+}
+
+/// For how long "not initialized" counts where nothing else has an end.
+const DEFAULT_TIME_TO_LIVE: Duration = Duration::from_secs(15);
+
+impl CachingStoreBuilder {
+    pub(super) fn new(core: Arc<dyn FeatureStoreCore>) -> Self {
+        Self {
+            core,
+            mode: CacheMode::For(DEFAULT_TIME_TO_LIVE),
+            stale_policy: StalePolicy::default(),
+            capacity: None,
+            missing_capacity: 10_000,
+            poll_interval: Duration::from_millis(500),
+            refill: false,
+            detect_data_loss: None,
+            changes: None,
+        }
+    }
+
+    /// Sets whether to cache, and for how long. Defaults to [`CacheMode::For`] 15 seconds.
+    pub fn mode(self, mode: CacheMode) -> Self {
+        Self { mode, ..self }
+    }
+
+    /// Sets what happens to an entry when its time is over. It means nothing to the other modes. Defaults to
+    /// [`StalePolicy::Evict`].
+    pub fn stale_policy(self, stale_policy: StalePolicy) -> Self {
+        Self { stale_policy, ..self }
+    }
+
+    /// Sets how many items are cached at most; those that are used least make room. A read then costs what one
+    /// of moka costs, which is several times as much, and [`all`](crate::FeatureStore::all) is not limited.
+    /// Defaults to no limit: the database has only so many items.
+    pub fn capacity(self, capacity: u64) -> Self {
+        Self { capacity: Some(capacity), ..self }
+    }
+
+    /// Sets for how many keys without an item it is cached that there is none. They never push out items.
+    /// Defaults to 10 000.
+    pub fn missing_capacity(self, missing_capacity: u64) -> Self {
+        Self { missing_capacity, ..self }
+    }
+
+    /// Sets how often an unavailable database is asked whether it is back. Defaults to 500 milliseconds.
+    pub fn poll_interval(self, poll_interval: Duration) -> Self {
+        Self { poll_interval, ..self }
+    }
+
+    /// Sets whether the data of the last init, with all updates since, is kept to bring the database up to
+    /// date after an outage. [`CacheMode::Forever`] does so in any case. The data is shared with the cache and
+    /// costs little more than its keys. Defaults to no: after an outage the status is stale, and whoever feeds
+    /// the store has to send everything again.
+    pub fn refill(self, refill: bool) -> Self {
+        Self { refill, ..self }
+    }
+
+    /// Sets how often to look whether a database that was initialized still is: a Redis that was restarted
+    /// without its data or a file that was deleted answers as if nothing was wrong. It costs a thread, and a
+    /// call of `is_initialized` each time. Lost data shows as an outage, and is filled in again where the data
+    /// is kept. Defaults to never.
+    pub fn detect_data_loss(self, interval: Duration) -> Self {
+        Self { detect_data_loss: Some(interval), ..self }
+    }
+
+    /// Sets where to learn of what others write, so that it is seen soon and not only when an entry is too old.
+    /// Defaults to nowhere.
+    pub fn changes(self, changes: impl ChangeSource) -> Self {
+        Self { changes: Some(Arc::new(changes)), ..self }
+    }
+
+    /// Makes the wrapper. The database is not asked for anything.
+    ///
+    /// # Errors
+    ///
+    /// [`Config`](crate::ErrorKind::Config) names a duration or capacity of zero.
+    pub fn build(self) -> Result<CachingStoreWrapper, StoreError> {
+        let Self {
+            core,
+            mode,
+            stale_policy,
+            capacity,
+            missing_capacity,
+            poll_interval,
+            refill,
+            detect_data_loss,
+            changes,
+        } = self;
+        let time_to_live = match mode {
+            CacheMode::For(time_to_live) => Some(time_to_live),
+            CacheMode::Off | CacheMode::Forever => None,
+        };
+        let max_age = match stale_policy {
+            StalePolicy::Evict => None,
+            StalePolicy::Refresh { max_age } | StalePolicy::RefreshAsync { max_age } => max_age,
+        };
+        for (field, duration) in [
+            ("mode", time_to_live),
+            ("stale_policy", max_age),
+            ("poll_interval", Some(poll_interval)),
+            ("detect_data_loss", detect_data_loss),
+        ] {
+            if duration.is_some_and(|duration| duration.is_zero() || duration > LONGEST) {
+                return Err(StoreError::config(
+                    "cache",
+                    field,
+                    "must be longer than zero, and a year at most",
+                ));
+            }
+        }
+        for (field, capacity) in [("capacity", capacity), ("missing_capacity", Some(missing_capacity))] {
+            if capacity == Some(0) {
+                return Err(StoreError::config("cache", field, "must be at least 1"));
+            }
+        }
+        let keeps_snapshot = refill || mode == CacheMode::Forever;
+        let cache = Cache::new(&Options { time_to_live, capacity, missing_capacity, keeps_snapshot });
+        let shared = Arc::new_cyclic(|this| Shared {
+            this: Weak::clone(this),
+            core,
+            mode,
+            stale_policy,
+            cache,
+            is_caching: AtomicBool::new(mode != CacheMode::Off),
+            initialized: Initialized::default(),
+            not_initialized_for: time_to_live.unwrap_or(DEFAULT_TIME_TO_LIVE),
+            inits: AtomicU64::new(0),
+            has_unwritten_init: AtomicBool::new(false),
+            status: DataStoreUpdateSink::new(),
+            monitor: Monitor::new(poll_interval),
+            refresher: Refresher::default(),
+            watch: OnceLock::new(),
+        });
+        if let Some(interval) = detect_data_loss {
+            shared.watch_for_data_loss(interval);
+        }
+        if let Some(changes) = changes {
+            shared.watch(&*changes);
+        }
+        Ok(CachingStoreWrapper(shared))
+    }
+}
+
+/// Keeps sums of times in range.
+const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
