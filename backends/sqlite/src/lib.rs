@@ -1,1 +1,12 @@
-//! To come.
+#![doc = include_str!("../README.md")]
+
+mod builder;
+mod connections;
+mod error;
+mod open_file;
+mod schema;
+mod store;
+
+pub use builder::{SqliteStoreBuilder, Synchronous};
+pub use rusqlite;
+pub use store::SqliteStore;

@@ -1,0 +1,75 @@
+//! What is particular to SQLite. What holds for every store is in the conformance suite.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot set itself up may as well panic")]
+
+mod configuration;
+mod sharing;
+mod situations;
+mod stored;
+
+use std::path::{Path, PathBuf};
+
+use flagstore_core::{AllData, ErrorKind, FeatureStoreCore, Item, Kind, StoreError};
+use flagstore_sqlite::rusqlite::Connection;
+use flagstore_sqlite::{SqliteStore, SqliteStoreBuilder};
+use tempfile::TempDir;
+
+/// A folder that is deleted at the end of the test, and the database in it.
+struct Folder(TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Self(TempDir::new().unwrap())
+    }
+
+    fn path(&self) -> PathBuf {
+        self.0.path().join("flags.db")
+    }
+
+    fn builder(&self) -> SqliteStoreBuilder {
+        SqliteStore::builder(self.path())
+    }
+
+    fn store(&self) -> SqliteStore {
+        self.builder().build().unwrap()
+    }
+
+    /// A connection that is not the store's.
+    fn other(&self) -> Connection {
+        Connection::open(self.path()).unwrap()
+    }
+}
+
+fn flag(version: u64) -> Item {
+    Item::parse(format!(r#"{{"key":"dark-mode","version":{version},"on":true}}"#)).unwrap()
+}
+
+/// So many flags of this version, about 1 KB each.
+fn flags(count: usize, version: u64) -> AllData {
+    let filler = "x".repeat(1000);
+    let item = Item::parse(format!(r#"{{"version":{version},"filler":"{filler}"}}"#)).unwrap();
+    AllData::new().with(Kind::FEATURES, (0..count).map(|n| (format!("flag-{n}"), item.clone())))
+}
+
+fn upsert(store: &SqliteStore, version: u64) -> Result<(), StoreError> {
+    store.upsert(&Kind::FEATURES, "dark-mode", &flag(version)).map(drop)
+}
+
+fn version(store: &SqliteStore) -> Option<u64> {
+    store.get(&Kind::FEATURES, "dark-mode").unwrap().map(|item| item.version())
+}
+
+fn delete(path: &Path) {
+    for ending in ["", "-wal", "-shm"] {
+        let mut path = path.as_os_str().to_owned();
+        path.push(ending);
+        // There is not always a log.
+        let _ = std::fs::remove_file(path);
+    }
+}
+
+fn assert_kind<T: std::fmt::Debug>(result: Result<T, StoreError>, kind: ErrorKind, says: &str) {
+    let error = result.unwrap_err();
+    assert_eq!(error.kind(), kind, "{error}");
+    assert!(error.to_string().contains(says), "{error}");
+}
