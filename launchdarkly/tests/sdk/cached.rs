@@ -1,0 +1,103 @@
+//! The plug over a cache of ours.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use flagstore_core::{CachingStoreWrapper, DataStoreStatus, FeatureStore, Item, Kind, Upsert};
+use flagstore_launchdarkly::{FlagstoreFactory, cached_data_store};
+use launchdarkly_server_sdk::{Client, EvalError, PersistentDataStoreFactory, Reason};
+
+use crate::support::{Store, TestStore, daemon, evaluate, flag, item, put, stores};
+
+fn cached(store: &Store) -> CachingStoreWrapper {
+    CachingStoreWrapper::builder(Arc::clone(store)).poll_interval(Duration::from_millis(5)).build().unwrap()
+}
+
+/// A client in daemon mode whose only cache is ours.
+fn client(store: &CachingStoreWrapper) -> Client {
+    let mut builder = cached_data_store(store.clone());
+    builder.no_caching();
+    Client::build(daemon(&builder)).unwrap()
+}
+
+/// Evaluations come from the cache, and see what is written through it at once.
+#[test]
+fn a_client_evaluates_from_the_cache() {
+    for store in stores() {
+        put(&store, &Kind::FEATURES, "dark-mode", &flag("dark-mode", 1, true));
+        let cached = cached(&store);
+        let client = client(&cached);
+        for _ in 0..3 {
+            assert!(evaluate(&client, "dark-mode").0, "{store}");
+        }
+        let statistics = cached.statistics().unwrap();
+        assert_eq!((statistics.loads, statistics.misses), (1, 1), "{store}");
+
+        let off = item(&flag("dark-mode", 2, false));
+        assert_eq!(cached.upsert(&Kind::FEATURES, "dark-mode", &off).unwrap(), Upsert::Applied);
+        assert!(!evaluate(&client, "dark-mode").0, "{store}");
+        assert_eq!(cached.delete(&Kind::FEATURES, "dark-mode", 3).unwrap(), Upsert::Applied);
+        let expected = Reason::Error { error: EvalError::FlagNotFound };
+        assert_eq!(evaluate(&client, "dark-mode").1, expected, "{store}");
+        assert_eq!(cached.statistics().unwrap().loads, 1, "none of it asked the database: {store}");
+    }
+}
+
+/// A flag that the SDK cannot parse spoils no other here either, and tombstones are gone.
+#[test]
+fn all_flags_are_those_that_parse() {
+    for store in stores() {
+        put(&store, &Kind::FEATURES, "good", &flag("good", 1, true));
+        put(&store, &Kind::FEATURES, "wrong", r#"{"key":"wrong","version":1,"on":"yes"}"#);
+        let _ = store.upsert(&Kind::FEATURES, "gone", &Item::tombstone("gone", 2)).unwrap();
+        let plug = FlagstoreFactory::cached(cached(&store)).create_persistent_data_store().unwrap();
+        let keys: Vec<String> = plug.all_flags().unwrap().into_keys().collect();
+        assert_eq!(keys, ["good"], "{store}");
+    }
+}
+
+/// What the SDK cannot tell: that the database is down, while the client goes on from the cache.
+#[test]
+fn the_wrapper_tells_the_status_that_the_sdk_lacks() {
+    let test = Arc::new(TestStore { down: Some("connection refused"), ..TestStore::default() });
+    let cached = cached(&(Arc::<TestStore>::clone(&test) as Store));
+    let client = client(&cached);
+    assert!(cached.status_provider().status().available);
+    assert!(!evaluate(&client, "dark-mode").0);
+    assert_eq!(cached.status_provider().status(), DataStoreStatus { available: false, stale: false });
+}
+
+/// From here on the SDK reads the database.
+#[test]
+fn the_cache_can_be_switched_off_under_a_client() {
+    for store in stores() {
+        put(&store, &Kind::FEATURES, "dark-mode", &flag("dark-mode", 1, true));
+        let cached = cached(&store);
+        let client = client(&cached);
+        assert!(evaluate(&client, "dark-mode").0, "{store}");
+        put(&store, &Kind::FEATURES, "dark-mode", &flag("dark-mode", 2, false));
+        assert!(evaluate(&client, "dark-mode").0, "still cached: {store}");
+        cached.disable_cache();
+        assert!(!evaluate(&client, "dark-mode").0, "{store}");
+        assert!(cached.statistics().is_none());
+    }
+}
+
+/// A client that is dropped with its store inside a runtime takes the threads of the wrapper with it.
+#[test]
+fn an_outage_does_not_outlive_the_store() {
+    let test: Store = Arc::new(TestStore { down: Some("connection refused"), ..TestStore::default() });
+    let gone = Arc::downgrade(&test);
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+        let cached = cached(&test);
+        drop(test);
+        let client = client(&cached);
+        assert!(!evaluate(&client, "dark-mode").0);
+        drop((client, cached));
+    });
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while gone.strong_count() > 0 {
+        assert!(Instant::now() < deadline, "a thread still holds the store");
+        std::thread::yield_now();
+    }
+}

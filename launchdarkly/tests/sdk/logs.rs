@@ -1,0 +1,84 @@
+//! What is logged, and how often. Records are told apart by their text, as all tests share one logger.
+
+use std::sync::{Arc, Mutex, Once};
+
+use flagstore_core::Kind;
+use log::{Level, LevelFilter, Log, Metadata, Record};
+
+use crate::support::{Store, TestStore, daemon, flag, plug, put, uncached};
+
+static RECORDS: Mutex<Vec<(Level, String, String)>> = Mutex::new(Vec::new());
+
+struct Recorder;
+
+impl Log for Recorder {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        let record = (record.level(), record.target().to_owned(), record.args().to_string());
+        RECORDS.lock().unwrap().push(record);
+    }
+
+    fn flush(&self) {}
+}
+
+fn record() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        log::set_logger(&Recorder).unwrap();
+        log::set_max_level(LevelFilter::Info);
+    });
+}
+
+/// Level, target and text of the records that contain this text.
+fn recorded(text: &str) -> Vec<(Level, String, String)> {
+    RECORDS.lock().unwrap().iter().filter(|(_, _, message)| message.contains(text)).cloned().collect()
+}
+
+/// Whoever misses a flag finds its key and the reason in the log, and not the data.
+#[test]
+fn a_flag_that_is_left_out_is_logged_by_key_and_reason() {
+    record();
+    let store: Store = Arc::new(TestStore { unreadable: Some("logged-unreadable"), ..TestStore::default() });
+    put(&store, &Kind::FEATURES, "logged-wrong", r#"{"version":1,"salt":"0xc0ffee"}"#);
+    put(&store, &Kind::FEATURES, "logged-good", &flag("logged-good", 1, true));
+    plug(&store).all_flags().unwrap();
+    for (key, expected) in [
+        ("logged-wrong", "left out of all flags: features/logged-wrong: missing field `key`"),
+        ("logged-unreadable", "left out of all flags: test: get_all features/logged-unreadable: not JSON"),
+    ] {
+        let records = recorded(key);
+        assert_eq!(records.len(), 1, "{records:?}");
+        assert_eq!(records[0].0, Level::Warn);
+        assert!(records[0].2.starts_with(expected), "{records:?}");
+    }
+    assert!(recorded("logged-good").is_empty() && recorded("0xc0ffee").is_empty());
+}
+
+/// The SDK asks for a boolean, so the reason can only be logged.
+#[test]
+fn an_unknown_state_of_initialization_is_logged() {
+    record();
+    let store: Store = Arc::new(TestStore { down: Some("logged: no route"), ..TestStore::default() });
+    assert!(!plug(&store).is_initialized());
+    let [(level, target, message)] = &recorded("logged: no route")[..] else { panic!("one record") };
+    assert_eq!((*level, target.as_str()), (Level::Warn, "flagstore_launchdarkly::flagstore"));
+    assert_eq!(message, "taken as not initialized: test: is_initialized: logged: no route");
+}
+
+/// The SDK logs the errors that it is given, so they are not logged here as well.
+#[test]
+fn a_failed_init_is_logged_once_and_by_the_sdk() {
+    record();
+    let store: Store = Arc::new(TestStore { too_large: Some("logged-huge"), ..TestStore::default() });
+    let sdk = daemon(&uncached(&store)).data_store_builder().build().unwrap();
+    let flag = flag("logged-huge", 1, true);
+    let payload = format!(r#"{{"flags":{{"logged-huge":{flag}}},"segments":{{}}}}"#);
+    sdk.write().init(serde_json::from_str(&payload).unwrap());
+    let [(level, target, message)] = &recorded("logged-huge")[..] else { panic!("one record") };
+    assert_eq!(*level, Level::Error);
+    assert!(target.starts_with("launchdarkly_server_sdk::"), "{target}");
+    assert_eq!(message, "failed to init store: test: init features/logged-huge: too large");
+}
