@@ -1,6 +1,10 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use flagstore_core::{FeatureStoreCore, Kind, StoreError};
+
+use crate::cases;
+use crate::{CacheSettings, CachingStore, Case};
 
 /// How a backend plugs into the suite: how to open it, and what can be done to it.
 ///
@@ -61,5 +65,29 @@ pub trait Fixture: Send + Sync + 'static {
     /// Passwords, tokens and keys in the configuration of the stores that this fixture opens.
     fn secrets(&self) -> Vec<String> {
         Vec::new()
+    }
+
+    /// The cases that this fixture is for. All, unless the fixture is a cache itself.
+    fn cases(&self) -> Vec<Case> {
+        cases::all()
+    }
+
+    /// Puts the cache that the caching cases are about above a store. Ours, unless it is overridden.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the cache's builder returns. It fails the case.
+    fn cache(
+        &self,
+        core: Arc<dyn FeatureStoreCore>,
+        settings: &CacheSettings,
+    ) -> Result<Arc<dyn CachingStore>, StoreError> {
+        Ok(Arc::new(settings.wrap(core)?))
+    }
+
+    /// How long a case waits for what has to happen before it says that it did not. Only a broken store or cache
+    /// makes it wait that long.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(60)
     }
 }

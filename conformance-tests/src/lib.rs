@@ -1,13 +1,18 @@
 #![doc = include_str!("../README.md")]
 
+mod cache;
+mod cached;
 mod case;
 pub mod cases;
+mod controlled;
 mod fixture;
 mod linearizability;
 pub mod ratio;
 mod run;
 mod worker;
 
+pub use cache::{CacheSettings, CachingStore, Listener};
+pub use cached::{cached, run_in_every_mode};
 pub use case::{Case, Skip};
 pub use fixture::Fixture;
 pub use run::{run, work_if_asked};

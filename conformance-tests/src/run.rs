@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
-use crate::cases;
 use crate::{Case, Fixture, Skip, worker};
 
 /// After this a case counts as hung. Far above what any takes: it is there to say which one hangs.
@@ -24,9 +23,20 @@ pub fn run(fixtures: impl IntoIterator<Item = Box<dyn Fixture>>) -> ExitCode {
     if let Some(exit) = work_if_asked(&fixtures) {
         return exit;
     }
+    hide_panics_on_demand();
     let required = std::env::var("FLAGSTORE_REQUIRE").unwrap_or_default();
     let trials = fixtures.iter().flat_map(|fixture| trials(fixture, &required)).collect();
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+/// Stores and listeners that a case makes panic say that they were told to. That is nothing to print.
+fn hide_panics_on_demand() {
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !message_of(panic.payload()).ends_with("as it was told to") {
+            print(panic);
+        }
+    }));
 }
 
 /// Some cases start their own program again, as another process that writes to the same database. In such a
@@ -39,7 +49,8 @@ pub fn work_if_asked(fixtures: &[Arc<dyn Fixture>]) -> Option<ExitCode> {
 fn trials(fixture: &Arc<dyn Fixture>, required: &str) -> Vec<Trial> {
     let ready = fixture.ready();
     let required = is_required(fixture.name(), required);
-    cases::all()
+    fixture
+        .cases()
         .into_iter()
         .map(|case| {
             let name = format!("{}::{}", fixture.name(), case.name());

@@ -1,10 +1,10 @@
-//! The reference store keeps the contract.
+//! The reference store keeps the contract, and so does a cache above it.
 
 use std::collections::HashMap;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use flagstore_conformance::{Fixture, run};
+use flagstore_conformance::{Fixture, run_in_every_mode};
 use flagstore_core::{FeatureStoreCore, MemoryStore, StoreError};
 use parking_lot::Mutex;
 
@@ -27,5 +27,5 @@ impl Fixture for Memory {
 }
 
 fn main() -> ExitCode {
-    run([Box::new(Memory::default()) as Box<dyn Fixture>])
+    run_in_every_mode(Memory::default)
 }

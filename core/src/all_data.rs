@@ -77,15 +77,39 @@ impl AllData {
     /// move stays in its order.
     #[must_use]
     pub fn in_dependency_order(mut self) -> Self {
-        self.0.sort_by_key(|kind, _| match kind {
-            kind if *kind == Kind::SEGMENTS => 0,
-            kind if *kind == Kind::FEATURES => 1,
-            _ => 2,
-        });
+        self.0.sort_by_key(|kind, _| rank(kind));
         for (kind, items) in &mut self.0 {
             dependencies::sort(kind, items);
         }
         self
+    }
+
+    /// The items in levels, in [dependency order](Self::in_dependency_order): no item refers to one of its
+    /// own level or of a later one. So a database that cannot write all of them at once can write each level
+    /// in any order, or side by side. No level is empty.
+    #[must_use]
+    pub fn dependency_levels(&self) -> Vec<Vec<(&Kind, &str, &Item)>> {
+        // Segments, flags and all others, each numbered from 0.
+        let mut levels = [Vec::new(), Vec::new(), Vec::new()];
+        for (kind, items) in &self.0 {
+            let levels = &mut levels[rank(kind)];
+            for ((key, item), level) in items.iter().zip(dependencies::levels(kind, items)) {
+                if levels.len() <= level {
+                    levels.resize_with(level + 1, Vec::new);
+                }
+                levels[level].push((kind, key.as_str(), item));
+            }
+        }
+        levels.into_iter().flatten().collect()
+    }
+}
+
+/// Flags refer to segments, and other kinds to nothing that is known.
+fn rank(kind: &Kind) -> usize {
+    match kind {
+        kind if *kind == Kind::SEGMENTS => 0,
+        kind if *kind == Kind::FEATURES => 1,
+        _ => 2,
     }
 }
 

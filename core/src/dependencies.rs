@@ -10,10 +10,18 @@ use crate::{Item, Kind};
 
 /// Sorts the items of one kind so that each comes behind those it refers to, and otherwise keeps its place.
 pub(crate) fn sort(kind: &Kind, items: &mut IndexMap<String, Item>) {
+    let depths = levels(kind, items);
+    let mut by_depth: Vec<_> = std::mem::take(items).into_iter().zip(depths).collect();
+    by_depth.sort_by_key(|(_, depth)| *depth);
+    items.extend(by_depth.into_iter().map(|(item, _)| item));
+}
+
+/// For each item of one kind, in order, a number that is higher than those of the items it refers to.
+pub(crate) fn levels(kind: &Kind, items: &IndexMap<String, Item>) -> Vec<usize> {
     let references = match kind {
         kind if *kind == Kind::FEATURES => prerequisites,
         kind if *kind == Kind::SEGMENTS => segments_in_rules,
-        _ => return,
+        _ => return vec![0; items.len()],
     };
     let edges: Vec<Vec<usize>> = items
         .values()
@@ -21,9 +29,7 @@ pub(crate) fn sort(kind: &Kind, items: &mut IndexMap<String, Item>) {
             references(item.json()).iter().filter_map(|key| items.get_index_of(key.as_ref())).collect()
         })
         .collect();
-    let mut by_depth: Vec<_> = std::mem::take(items).into_iter().zip(depths(&edges)).collect();
-    by_depth.sort_by_key(|(_, depth)| *depth);
-    items.extend(by_depth.into_iter().map(|(item, _)| item));
+    depths(&edges)
 }
 
 /// The length of the longest chain of references from each node, leaving out those that close a cycle.

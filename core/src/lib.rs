@@ -13,6 +13,7 @@
 //! | `AsyncFeatureStore` | the same as futures (feature `tokio`) |
 //! | [`ChangeSource`] | tells a cache that somebody else has written |
 //! | [`DataStoreStatusProvider`] | whether the database is available, for whoever wants to know |
+//! | `Bridge` | lets a backend with an async client be called from anywhere (feature `bridge`) |
 //!
 //! Backends are crates of their own (`flagstore-sqlite`), and `flagstore-conformance` shows whether one
 //! keeps the contract.
@@ -20,6 +21,8 @@
 mod all_data;
 #[cfg(feature = "tokio")]
 mod async_feature_store;
+#[cfg(feature = "bridge")]
+mod bridge;
 mod caching;
 mod changes;
 mod dependencies;
@@ -34,6 +37,8 @@ mod status;
 pub use all_data::{AllData, ParseError};
 #[cfg(feature = "tokio")]
 pub use async_feature_store::AsyncFeatureStore;
+#[cfg(feature = "bridge")]
+pub use bridge::Bridge;
 pub use caching::{CacheMode, CacheStatistics, CachingStoreBuilder, CachingStoreWrapper, StalePolicy};
 pub use changes::{Change, ChangeSource, ChangeWatch};
 pub use error::{ErrorKind, StoreError};

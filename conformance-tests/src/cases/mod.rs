@@ -3,6 +3,7 @@
 //! Each case is a private function named as a sentence, so one that is left out of the list is dead code
 //! and does not compile without a warning.
 
+mod caching;
 mod concurrency;
 mod delete;
 mod errors;
@@ -18,9 +19,22 @@ mod upsert;
 
 use crate::Case;
 
-/// Every case of the contract.
+/// Every case: of the contract, and of the cache above a store that keeps it.
 #[must_use]
 pub fn all() -> Vec<Case> {
+    core().into_iter().chain(caching()).collect()
+}
+
+/// The cases of a cache above a store, with its status and recovery: of
+/// [`CachingStoreWrapper`](flagstore_core::CachingStoreWrapper).
+#[must_use]
+pub fn caching() -> Vec<Case> {
+    caching::cases()
+}
+
+/// The cases of the contract itself: of [`FeatureStoreCore`](flagstore_core::FeatureStoreCore).
+#[must_use]
+pub fn core() -> Vec<Case> {
     [
         init::cases(),
         get::cases(),

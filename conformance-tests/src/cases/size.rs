@@ -34,7 +34,8 @@ fn large_items_are_stored_whole(database: &Database<'_>) {
 fn assert_too_large(result: Result<impl std::fmt::Debug, StoreError>, expected: &[(Kind, &str)]) {
     let error = result.expect_err("an item that is too large is an error");
     assert_eq!(error.kind(), ErrorKind::TooLarge, "{error}");
-    let named: Vec<_> = error.items().iter().map(|(kind, key)| (kind.clone(), key.as_str())).collect();
+    let mut named: Vec<_> = error.items().iter().map(|(kind, key)| (kind.clone(), key.as_str())).collect();
+    named.sort();
     assert_eq!(named, expected, "{error}");
 }
 

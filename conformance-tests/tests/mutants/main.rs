@@ -1,13 +1,17 @@
-//! The suite can fail: stores with one fault each, and the cases that have to find it.
+//! The suite can fail: stores and caches with one fault each, and the cases that have to find it.
 //!
 //! Every case has to be failed by at least one of them, and the same stores without their fault pass all.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot set itself up may as well panic")]
 
+mod cache_fault;
 mod fault;
 mod faulty;
+mod faulty_cache;
 mod file;
+mod naive;
 
+use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -15,8 +19,10 @@ use std::sync::Arc;
 use flagstore_conformance::{Case, Fixture, cases, work_if_asked};
 use libtest_mimic::{Arguments, Failed, Trial};
 
+use cache_fault::CacheFault;
 use fault::Fault;
 use faulty::FaultyFixture;
+use faulty_cache::FaultyCacheFixture;
 use file::FileFixture;
 
 fn main() -> ExitCode {
@@ -30,11 +36,15 @@ fn main() -> ExitCode {
         Trial::test("mutants::without_a_fault_every_case_passes", without_a_fault_every_case_passes),
         Trial::test("mutants::every_case_has_a_mutant", every_case_has_a_mutant),
     ];
-    trials.extend(
-        Fault::ALL
-            .iter()
-            .map(|(fault, cases)| Trial::test(format!("mutants::{fault:?}"), || fails(*fault, cases))),
-    );
+    trials.extend(Fault::ALL.iter().map(|(fault, cases)| {
+        let run = || fails(cases::core(), "", cases, || fixture(Some(*fault)));
+        Trial::test(format!("mutants::{fault:?}"), run)
+    }));
+    trials.extend(CacheFault::ALL.iter().map(|(fault, cases)| {
+        let fixture = || Arc::new(FaultyCacheFixture::new(*fault)) as Arc<dyn Fixture>;
+        let run = move || fails(cases::caching(), "caching::", cases, fixture);
+        Trial::test(format!("mutants::caching::{fault:?}"), run)
+    }));
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 
@@ -50,16 +60,20 @@ fn passes(case: &Case, fixture: &dyn Fixture) -> bool {
 }
 
 /// A fault that is a matter of timing shows in most runs, and not in all.
-const TRIES: usize = 5;
+const TRIES: usize = 20;
 
-/// The store with this fault fails these cases.
-fn fails(fault: Fault, names: &[&str]) -> Result<(), Failed> {
-    let all = cases::all();
+/// What is opened with the fault fails these of the cases.
+fn fails(
+    all: Vec<Case>,
+    module: &str,
+    names: &[&str],
+    fixture: impl Fn() -> Arc<dyn Fixture>,
+) -> Result<(), Failed> {
     for name in names {
-        let Some(case) = all.iter().find(|case| case.name() == *name) else {
-            return Err(format!("there is no case {name}").into());
+        let Some(case) = all.iter().find(|case| case.name().strip_prefix(module) == Some(name)) else {
+            return Err(format!("there is no case {module}{name}").into());
         };
-        if (0..TRIES).all(|_| passes(case, &*fixture(Some(fault)))) {
+        if (0..TRIES).all(|_| passes(case, &*fixture())) {
             return Err(format!("{name} does not find the fault").into());
         }
     }
@@ -72,7 +86,9 @@ fn without_a_fault_every_case_passes() -> Result<(), Failed> {
 }
 
 fn every_case_has_a_mutant() -> Result<(), Failed> {
-    let found = |case: &Case| Fault::ALL.iter().any(|(_, cases)| cases.contains(&case.name()));
-    let missed: Vec<_> = cases::all().into_iter().filter(|case| !found(case)).collect();
+    let of_stores = Fault::ALL.iter().flat_map(|(_, cases)| *cases).map(|name| (*name).to_owned());
+    let of_caches = CacheFault::ALL.iter().flat_map(|(_, cases)| *cases);
+    let found: HashSet<_> = of_stores.chain(of_caches.map(|name| format!("caching::{name}"))).collect();
+    let missed: Vec<_> = cases::all().into_iter().filter(|case| !found.contains(case.name())).collect();
     if missed.is_empty() { Ok(()) } else { Err(format!("no mutant fails these: {missed:?}").into()) }
 }

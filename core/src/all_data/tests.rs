@@ -68,3 +68,57 @@ fn in_dependency_order_segments_come_before_flags_and_other_kinds_last() {
     assert_eq!(kinds, ["segments", "features", "mock1"]);
     assert_eq!(keys(&all_data, &Kind::FEATURES), ["base", "top"]);
 }
+
+#[test]
+fn no_item_refers_to_one_of_its_own_level() {
+    let flag = |prerequisites: &[&str]| {
+        let keys: Vec<_> = prerequisites.iter().map(|key| format!(r#"{{"key":"{key}"}}"#)).collect();
+        Item::from_parts(1, false, format!(r#"{{"prerequisites":[{}]}}"#, keys.join(",")))
+    };
+    let rule = r#"{"rules":[{"clauses":[{"op":"segmentMatch","values":["inner"]}]}]}"#;
+    let plain = || Item::from_parts(1, false, "{}");
+    let all_data = AllData::new()
+        .with(Kind::new("mock1"), [("m", plain())])
+        .with(
+            Kind::FEATURES,
+            [
+                ("top", flag(&["middle", "base"])),
+                ("middle", flag(&["base"])),
+                ("base", flag(&[])),
+                ("z", plain()),
+            ],
+        )
+        .with(Kind::new("mock2"), [("m", plain())])
+        .with(Kind::SEGMENTS, [("outer", Item::from_parts(1, false, rule)), ("inner", plain())]);
+    let levels: Vec<Vec<String>> = all_data
+        .dependency_levels()
+        .iter()
+        .map(|level| level.iter().map(|(kind, key, _)| format!("{kind}/{key}")).collect())
+        .collect();
+    let expected: [&[&str]; 6] = [
+        &["segments/inner"],
+        &["segments/outer"],
+        &["features/base", "features/z"],
+        &["features/middle"],
+        &["features/top"],
+        &["mock1/m", "mock2/m"],
+    ];
+    assert_eq!(levels, expected);
+}
+
+#[test]
+fn nothing_has_no_levels() {
+    let empty = AllData::new().with(Kind::FEATURES, Vec::<(String, Item)>::new());
+    assert!(empty.dependency_levels().is_empty());
+}
+
+#[test]
+fn levels_flattened_are_the_dependency_order_and_a_cycle_loses_nothing() {
+    let flag = |on: &str| Item::from_parts(1, false, format!(r#"{{"prerequisites":[{{"key":"{on}"}}]}}"#));
+    let all_data = AllData::new()
+        .with(Kind::FEATURES, [("a", flag("b")), ("b", flag("a")), ("c", flag("c")), ("d", flag("a"))]);
+    let levels = all_data.dependency_levels();
+    let flattened: Vec<_> = levels.iter().flatten().map(|(_, key, _)| (*key).to_owned()).collect();
+    assert_eq!(flattened, keys(&all_data.clone().in_dependency_order(), &Kind::FEATURES));
+    assert_eq!(flattened.len(), 4);
+}

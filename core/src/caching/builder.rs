@@ -1,6 +1,8 @@
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
+
+use parking_lot::RwLock;
 
 use super::CachingStoreWrapper;
 use super::cache::{Cache, Options};
@@ -184,18 +186,19 @@ impl CachingStoreBuilder {
             }
         }
         let keeps_snapshot = refill || mode == CacheMode::Forever;
-        let cache = Cache::new(&Options { time_to_live, capacity, missing_capacity, keeps_snapshot });
+        let is_disabled = mode == CacheMode::Off;
+        let cache =
+            Cache::new(&Options { time_to_live, capacity, missing_capacity, keeps_snapshot, is_disabled });
         let shared = Arc::new_cyclic(|this| Shared {
             this: Weak::clone(this),
             core,
             mode,
             stale_policy,
             cache,
-            is_caching: AtomicBool::new(mode != CacheMode::Off),
+            is_caching: AtomicBool::new(!is_disabled),
             initialized: Initialized::default(),
             not_initialized_for: time_to_live.unwrap_or(DEFAULT_TIME_TO_LIVE),
-            inits: AtomicU64::new(0),
-            has_unwritten_init: AtomicBool::new(false),
+            inits: RwLock::new(0),
             status: DataStoreUpdateSink::new(),
             monitor: Monitor::new(poll_interval),
             refresher: Refresher::default(),

@@ -1,5 +1,4 @@
-use std::collections::HashMap;
-use std::collections::hash_map::Entry as MapEntry;
+use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,7 +8,9 @@ use parking_lot::{Mutex, RwLock};
 
 use super::entries::{Entries, Entry, Place, PlaceRef, bounded};
 use super::flight::{Boarding, Flight, Flights};
+use super::kept::{ByKey, Kept, Mark, Snapshot, snapshot_of};
 use super::statistics::{CacheStatistics, Counters};
+use super::{newer, put_newer};
 use crate::{AllData, ErrorKind, Item, Items, Kind, LiveItems, StoreError};
 
 /// What is known of the database, and the one place where that changes.
@@ -20,8 +21,9 @@ use crate::{AllData, ErrorKind, Item, Items, Kind, LiveItems, StoreError};
 /// and when it is back, the newer of the two counts; after an init or an invalidation it no longer counts.
 pub(super) struct Cache {
     entries: Entries,
-    /// Places where nothing is. Limited, because anybody can ask for any number of them.
-    missing: Bounded<Place, ()>,
+    /// Places where nothing is, and until when that counts. Limited, because anybody can ask for any number of
+    /// them.
+    missing: Bounded<Place, Option<Instant>>,
     all: RwLock<HashMap<Kind, All>>,
     changes: Mutex<Changes>,
     time_to_live: Option<Duration>,
@@ -34,19 +36,20 @@ struct All {
     fresh_until: Option<Instant>,
 }
 
-/// Everything of these kinds, tombstones included: enough to fill an empty database.
-pub(super) type Snapshot = HashMap<Kind, ByKey>;
-
-pub(super) type ByKey = HashMap<Arc<str>, Item>;
-
 #[derive(Default)]
 struct Changes {
     one: Flights<Place, Option<Item>, Option<Item>>,
     all: Flights<Kind, LiveItems, ByKey>,
-    /// Kept from the first init on, where somebody may want to write it back.
-    snapshot: Option<Snapshot>,
-    keeps_snapshot: bool,
+    kept: Kept,
+    /// How often something was forgotten because somebody else may have changed it.
+    invalidations: u64,
     is_disabled: bool,
+}
+
+/// A moment before a write, as [`Cache::before_a_write`] tells it.
+#[derive(Clone, Copy)]
+pub(super) struct Before {
+    invalidations: u64,
 }
 
 /// What the cache says of something.
@@ -71,6 +74,7 @@ pub(super) struct Options {
     pub(super) capacity: Option<u64>,
     pub(super) missing_capacity: u64,
     pub(super) keeps_snapshot: bool,
+    pub(super) is_disabled: bool,
 }
 
 impl Cache {
@@ -78,9 +82,13 @@ impl Cache {
         let counters = Arc::new(Counters::default());
         Self {
             entries: Entries::new(options.capacity, &counters),
-            missing: bounded(options.missing_capacity, options.time_to_live, &counters),
+            missing: bounded(options.missing_capacity, &counters),
             all: RwLock::default(),
-            changes: Mutex::new(Changes { keeps_snapshot: options.keeps_snapshot, ..Changes::default() }),
+            changes: Mutex::new(Changes {
+                kept: Kept::new(options.keeps_snapshot),
+                is_disabled: options.is_disabled,
+                ..Changes::default()
+            }),
             time_to_live: options.time_to_live,
             counters,
         }
@@ -92,8 +100,7 @@ impl Cache {
         let live = |item: &Item| (!item.is_deleted()).then(|| read(item));
         match self.entries.read(&place, |entry| Found::of(live(&entry.item), entry.fresh_until)) {
             Some(found) => found,
-            None if self.missing.get(&place).is_some() => Found::Fresh(None),
-            None => Found::Unknown,
+            None => self.missing.get(&place).map_or(Found::Unknown, |until| Found::of(None, until)),
         }
     }
 
@@ -127,12 +134,10 @@ impl Cache {
         self.lead(
             &flight,
             ask,
-            |changes| changes.one.take(&place, &flight),
-            |changes, loaded, written| {
-                let newest = match written {
-                    Some(written) => self.put_loaded(changes, place.clone(), newer(loaded, written)),
-                    None => loaded,
-                };
+            |changes| changes.one.end(&place, &flight),
+            |changes, loaded, written, counts| {
+                let newest = newer(loaded, written);
+                let newest = if counts { self.put_loaded(changes, place.clone(), newest) } else { newest };
                 newest.filter(|item| !item.is_deleted())
             },
         )
@@ -159,25 +164,22 @@ impl Cache {
         self.lead(
             &flight,
             || ask().map(|items| shared_keys(items.by_key)),
-            |changes| changes.all.take(kind, &flight),
-            |changes, mut loaded, written| match written {
-                Some(written) => {
-                    written.into_iter().for_each(|(key, item)| put_newer(&mut loaded, key, item));
-                    self.put_all_loaded(changes, kind, loaded)
-                }
-                None => live(&loaded),
+            |changes| changes.all.end(kind, &flight),
+            |changes, mut loaded, written, counts| {
+                written.into_iter().for_each(|(key, item)| put_newer(&mut loaded, key, item));
+                if counts { self.put_all_loaded(changes, kind, loaded) } else { live(&loaded) }
             },
         )
     }
 
-    /// Reads the database, and hands everybody who waits what `arrive` makes of the answer and of what was
-    /// written meanwhile, which is `None` where the answer no longer counts.
-    fn lead<L, T: Clone, W>(
+    /// Reads the database, and hands everybody who waits what `arrive` makes of the answer, of what was written
+    /// meanwhile, and of whether the answer still counts.
+    fn lead<L, T: Clone, W: Default>(
         &self,
-        flight: &Flight<T>,
+        flight: &Flight<T, W>,
         ask: impl FnOnce() -> Result<L, StoreError>,
-        end: impl FnOnce(&mut Changes) -> Option<W>,
-        arrive: impl FnOnce(&mut Changes, L, Option<W>) -> T,
+        end: impl FnOnce(&mut Changes) -> bool,
+        arrive: impl FnOnce(&mut Changes, L, W, bool) -> T,
     ) -> Result<T, StoreError> {
         let began = Instant::now();
         // A store that panics must not leave the others waiting.
@@ -185,10 +187,10 @@ impl Cache {
         self.counters.load(began, matches!(asked, Ok(Ok(_))));
 
         let mut changes = self.changes.lock();
-        let written = end(&mut changes);
+        let counts = end(&mut changes);
         match asked {
             Ok(answer) => {
-                let answer = answer.map(|loaded| arrive(&mut changes, loaded, written));
+                let answer = answer.map(|loaded| arrive(&mut changes, loaded, flight.written(), counts));
                 flight.land(answer.clone());
                 answer
             }
@@ -204,118 +206,167 @@ impl Cache {
         if changes.is_disabled {
             return item;
         }
-        let version = item.as_ref().filter(|item| !item.is_deleted()).map(Item::version);
-        let among_all =
-            self.all.read().get(&place.kind).map(|all| all.live.get(&place.key).map(Item::version));
-        if among_all.is_some_and(|among_all| among_all != version) {
-            // All items were read earlier than this one.
-            self.all.write().remove(&place.kind);
-        }
-        match item.clone() {
-            None => {
-                self.missing.insert(place.clone(), ());
-                self.entries.remove(&place.as_ref());
-            }
-            Some(item) => {
-                if let Some(written) = changes.all.written_during(&place.kind) {
-                    put_newer(written, Arc::clone(&place.key), item.clone());
-                }
-                self.missing.invalidate(&place.as_ref());
-                self.entries.insert(place, Entry { item, fresh_until: self.fresh_until() });
-            }
-        }
-        item
+        let item = if self.is_lasting() { changes.kept.instead_of(&place, item) } else { item };
+        let Some(item) = item else {
+            self.patch_all(&place, None);
+            self.missing.insert(place.clone(), self.fresh_until());
+            self.entries.remove(&place.as_ref());
+            return None;
+        };
+        changes.kept.learn(&place, &item);
+        changes.all.note(&place.kind, |written| put_newer(written, Arc::clone(&place.key), item.clone()));
+        self.patch_all(&place, Some(&item));
+        self.insert(place, item.clone());
+        Some(item)
     }
 
     /// What the database says of a kind, with what was written since it was asked.
     fn put_all_loaded(&self, changes: &mut Changes, kind: &Kind, mut items: ByKey) -> LiveItems {
-        if self.time_to_live.is_none() {
+        if changes.is_disabled {
+            return live(&items);
+        }
+        if self.is_lasting() {
             // What never expires may be newer than the database, where a write has failed.
             self.entries.for_each(kind, |key, known| put_newer(&mut items, Arc::clone(key), known.clone()));
+            changes.kept.correct(kind, &mut items);
         }
         let live = live(&items);
-        if changes.is_disabled {
-            return live;
-        }
         let fresh_until = self.fresh_until();
         for (key, item) in items {
             let place = Place { kind: kind.clone(), key };
-            if let Some(written) = changes.one.written_during(&place) {
-                *written = newer(written.take(), Some(item.clone()));
-            }
-            self.entries.insert(place, Entry { item, fresh_until });
+            changes.kept.learn(&place, &item);
+            changes.one.note(&place, |written| *written = newer(written.take(), Some(item.clone())));
+            self.insert(place, item);
         }
-        self.missing.invalidate_all();
         self.all.write().insert(kind.clone(), All { live: Arc::clone(&live), fresh_until });
         live
     }
 
-    /// An item that was written, unless something newer is known.
-    pub(super) fn put_written(&self, kind: &Kind, key: &str, item: &Item) {
+    /// To be asked before the database is, and handed to what puts the outcome into the cache.
+    pub(super) fn before_a_write(&self) -> Before {
+        Before { invalidations: self.changes.lock().invalidations }
+    }
+
+    /// An item that the database has, unless something newer is known.
+    pub(super) fn put_written(&self, kind: &Kind, key: &str, item: &Item, before: Before) {
         let mut changes = self.changes.lock();
         let place = Place::new(kind, key);
-        let known = self.entries.read(&place.as_ref(), |entry| entry.item.version());
+        changes.kept.put(&place, item);
+        let known = self.version(&place);
         if changes.is_disabled || known.is_some_and(|known| known > item.version()) {
             return;
         }
-        if let Some(written) = changes.one.written_during(&place) {
-            *written = newer(written.take(), Some(item.clone()));
+        self.put(&changes, &place, item);
+        if known.is_some() || changes.invalidations == before.invalidations {
+            self.insert(place, item.clone());
         }
-        if let Some(written) = changes.all.written_during(kind) {
-            put_newer(written, Arc::clone(&place.key), item.clone());
+        // Else somebody may have changed it after this write, and before it was forgotten.
+    }
+
+    /// An item that the database has not taken. A lasting cache takes it by version.
+    pub(super) fn put_unwritten(&self, kind: &Kind, key: &str, item: &Item) {
+        let mut changes = self.changes.lock();
+        let place = Place::new(kind, key);
+        changes.kept.put_unwritten(&place, item);
+        let is_newer = self.version(&place).is_none_or(|known| known < item.version());
+        if self.is_lasting() && !changes.is_disabled && is_newer {
+            self.put(&changes, &place, item);
+            self.insert(place, item.clone());
         }
-        if let Some(snapshot) = &mut changes.snapshot {
-            put_newer(snapshot.entry(kind.clone()).or_default(), Arc::clone(&place.key), item.clone());
+    }
+
+    /// Adds the item to everything but the single items.
+    fn put(&self, changes: &Changes, place: &Place, item: &Item) {
+        changes.one.note(place, |written| *written = newer(written.take(), Some(item.clone())));
+        changes.all.note(&place.kind, |written| put_newer(written, Arc::clone(&place.key), item.clone()));
+        self.patch_all(place, Some(item));
+        self.missing.invalidate(&place.as_ref());
+    }
+
+    fn insert(&self, place: Place, item: Item) {
+        self.missing.invalidate(&place.as_ref());
+        self.entries.insert(place, Entry { item, fresh_until: self.fresh_until() });
+    }
+
+    /// Makes the item one of all, or, if there is none any more, takes it out.
+    fn patch_all(&self, place: &Place, item: Option<&Item>) {
+        let live = item.filter(|item| !item.is_deleted());
+        let is_as_before = |all: &All| all.live.get(&place.key).map(Item::version) == live.map(Item::version);
+        if self.all.read().get(&place.kind).is_none_or(is_as_before) {
+            return;
         }
-        if let Some(all) = self.all.write().get_mut(kind) {
+        if let Some(all) = self.all.write().get_mut(&place.kind) {
             // Copies the map only while somebody else still holds it.
-            let live = Arc::make_mut(&mut all.live);
-            if item.is_deleted() {
-                live.remove(key);
-            } else {
-                live.insert(Arc::clone(&place.key), item.clone());
+            let items = Arc::make_mut(&mut all.live);
+            match live {
+                Some(item) => drop(items.insert(Arc::clone(&place.key), item.clone())),
+                None => drop(items.remove(&place.key)),
             }
         }
-        self.missing.invalidate(&place.as_ref());
-        self.entries.insert(place, Entry { item: item.clone(), fresh_until: self.fresh_until() });
     }
 
     /// What an init has put in place of everything else, except for `unknown`, which has to be looked up.
-    pub(super) fn put_init(&self, all_data: &AllData, unknown: &[(Kind, String)]) {
+    pub(super) fn put_init(&self, all_data: &AllData, unknown: &[(Kind, String)], before: Before) {
         let mut changes = self.changes.lock();
+        let kinds = snapshot_of(all_data, unknown);
+        if changes.invalidations == before.invalidations {
+            self.replace(&mut changes, all_data, &kinds, unknown);
+        } else {
+            // Somebody may have changed it after this init, and before it was forgotten.
+            kinds.keys().for_each(|kind| self.forget_kind(&mut changes, kind));
+        }
+        self.missing.invalidate_all();
+        changes.kept.put_init(kinds, true);
+    }
+
+    /// An init that the database has not taken. A lasting cache takes it.
+    pub(super) fn put_unwritten_init(&self, all_data: &AllData) {
+        let mut changes = self.changes.lock();
+        let kinds = snapshot_of(all_data, &[]);
+        if self.is_lasting() {
+            self.replace(&mut changes, all_data, &kinds, &[]);
+            self.missing.invalidate_all();
+        }
+        changes.kept.put_init(kinds, false);
+    }
+
+    /// Puts the items of these kinds in place of all others, in the order of the data: whoever sees a flag sees
+    /// what it refers to.
+    fn replace(
+        &self,
+        changes: &mut Changes,
+        all_data: &AllData,
+        kinds: &Snapshot,
+        unknown: &[(Kind, String)],
+    ) {
         if changes.is_disabled {
             return;
         }
+        changes.discard_flights(|kind, _| kinds.contains_key(kind));
         let fresh_until = self.fresh_until();
-        let is_unknown = |kind: &Kind, key: &str| unknown.iter().any(|(k, u)| k == kind && u == key);
         for (kind, items) in all_data.kinds() {
-            changes.discard_flights(|place_kind, _| place_kind == kind);
-            let items: ByKey = items
-                .filter(|(key, _)| !is_unknown(kind, key))
-                .map(|(key, item)| (key.into(), item.clone()))
-                .collect();
-            for (key, item) in &items {
+            for (key, item) in items.filter_map(|(key, _)| kinds[kind].get_key_value(key)) {
                 let place = Place { kind: kind.clone(), key: Arc::clone(key) };
                 self.entries.insert(place, Entry { item: item.clone(), fresh_until });
             }
-            // After the new ones are there, so that readers of what stays find it all the time.
-            self.entries.retain(|place| place.kind != *kind || items.contains_key(&place.key));
-            let mut all = self.all.write();
+        }
+        // After the new ones are there, so that readers of what stays find it all the time.
+        self.entries
+            .retain(|place| kinds.get(&place.kind).is_none_or(|items| items.contains_key(&place.key)));
+        let mut all = self.all.write();
+        for (kind, items) in kinds {
             if unknown.iter().any(|(unknown, _)| unknown == kind) {
                 all.remove(kind);
             } else {
-                all.insert(kind.clone(), All { live: live(&items), fresh_until });
-            }
-            if changes.keeps_snapshot {
-                changes.snapshot.get_or_insert_default().insert(kind.clone(), items);
+                all.insert(kind.clone(), All { live: live(items), fresh_until });
             }
         }
-        self.missing.invalidate_all();
     }
 
     /// Forgets one place.
     pub(super) fn invalidate(&self, kind: &Kind, key: &str) {
         let mut changes = self.changes.lock();
+        changes.invalidations += 1;
         changes.discard_flights(|place_kind, place_key| {
             place_kind == kind && place_key.is_none_or(|k| k == key)
         });
@@ -328,6 +379,11 @@ impl Cache {
     /// Forgets a kind.
     pub(super) fn invalidate_kind(&self, kind: &Kind) {
         let mut changes = self.changes.lock();
+        changes.invalidations += 1;
+        self.forget_kind(&mut changes, kind);
+    }
+
+    fn forget_kind(&self, changes: &mut Changes, kind: &Kind) {
         changes.discard_flights(|place_kind, _| place_kind == kind);
         self.entries.retain(|place| place.kind != *kind);
         self.missing.invalidate_all();
@@ -336,14 +392,16 @@ impl Cache {
 
     /// Forgets everything.
     pub(super) fn invalidate_all(&self) {
-        self.clear(&mut self.changes.lock());
+        let mut changes = self.changes.lock();
+        changes.invalidations += 1;
+        self.clear(&mut changes);
     }
 
     /// Forgets everything, for good.
     pub(super) fn disable(&self) {
         let mut changes = self.changes.lock();
         changes.is_disabled = true;
-        changes.snapshot = None;
+        changes.kept = Kept::default();
         self.clear(&mut changes);
     }
 
@@ -354,14 +412,39 @@ impl Cache {
         self.all.write().clear();
     }
 
-    /// Everything that was ever initialized here, as it is now. `None` if that is nothing, or not kept.
-    pub(super) fn snapshot(&self) -> Option<Snapshot> {
-        self.changes.lock().snapshot.clone()
+    /// Everything that was ever initialized here, as it is now, with the mark to [catch up](Self::catch_up) to.
+    /// `None` if that is nothing, or not kept.
+    pub(super) fn snapshot(&self) -> (Option<Snapshot>, Mark) {
+        let changes = self.changes.lock();
+        (changes.kept.snapshot().cloned(), changes.kept.mark())
+    }
+
+    pub(super) fn has_snapshot(&self) -> bool {
+        self.changes.lock().kept.snapshot().is_some()
+    }
+
+    /// The kinds of which the database has not taken the last init.
+    pub(super) fn uninitialized(&self) -> HashSet<Kind> {
+        self.changes.lock().kept.uninitialized().clone()
+    }
+
+    /// The database has everything that was known at the mark. False if it has failed to take more since.
+    pub(super) fn catch_up(&self, mark: Mark) -> bool {
+        self.changes.lock().kept.catch_up(mark)
     }
 
     pub(super) fn statistics(&self) -> CacheStatistics {
         self.missing.run_pending_tasks();
         self.counters.statistics(self.entries.len(), self.missing.entry_count())
+    }
+
+    fn version(&self, place: &Place) -> Option<u64> {
+        self.entries.read(&place.as_ref(), |entry| entry.item.version())
+    }
+
+    /// Whether entries never expire. Then they go on where the database has not taken a write.
+    fn is_lasting(&self) -> bool {
+        self.time_to_live.is_none()
     }
 
     fn fresh_until(&self) -> Option<Instant> {
@@ -385,20 +468,4 @@ fn shared_keys(items: HashMap<String, Item>) -> ByKey {
 fn live(items: &ByKey) -> LiveItems {
     let live = items.iter().filter(|(_, item)| !item.is_deleted());
     Arc::new(live.map(|(key, item)| (Arc::clone(key), item.clone())).collect())
-}
-
-/// Of two the one with the higher version; the second if they are equal.
-fn newer(one: Option<Item>, other: Option<Item>) -> Option<Item> {
-    match (one, other) {
-        (Some(one), Some(other)) if one.version() > other.version() => Some(one),
-        (one, other) => other.or(one),
-    }
-}
-
-fn put_newer(items: &mut ByKey, key: Arc<str>, item: Item) {
-    match items.entry(key) {
-        MapEntry::Occupied(mut known) if known.get().version() <= item.version() => drop(known.insert(item)),
-        MapEntry::Occupied(_) => {}
-        MapEntry::Vacant(free) => drop(free.insert(item)),
-    }
 }

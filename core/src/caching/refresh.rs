@@ -1,4 +1,5 @@
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 use std::thread;
 
@@ -59,12 +60,13 @@ fn run(wrapper: &Weak<Shared>) {
             Some(key) => matches!(shared.cache.peek(&target.kind, key, |_| ()), Found::Fresh(_)),
             None => matches!(shared.cache.peek_all(&target.kind), Found::Fresh(_)),
         };
-        if !is_fresh {
-            // The status has learned of a failure, and the old value goes on until it is too old.
-            match &target.key {
+        if !is_fresh && shared.status.status().available {
+            // The status has learned of a failure, and the old value goes on until it is too old. A store that
+            // panics must not end the thread that others count on.
+            let _ = catch_unwind(AssertUnwindSafe(|| match &target.key {
                 Some(key) => drop(shared.load(&target.kind, key)),
                 None => drop(shared.load_all(&target.kind)),
-            }
+            }));
         }
         shared.refresher.0.lock().waiting.retain(|waiting| *waiting != target);
     }

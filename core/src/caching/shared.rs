@@ -1,11 +1,11 @@
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 use super::builder::{CacheMode, StalePolicy};
-use super::cache::{Cache, Found};
+use super::cache::{Before, Cache, Found};
 use super::recovery::Monitor;
 use super::refresh::Refresher;
 use crate::status::DataStoreUpdateSink;
@@ -22,10 +22,9 @@ pub(super) struct Shared {
     pub(super) is_caching: AtomicBool,
     pub(super) initialized: Initialized,
     pub(super) not_initialized_for: Duration,
-    /// How many inits have ended: an update that overlaps with one cannot know which came last.
-    pub(super) inits: AtomicU64,
-    /// The data of an init that the database has not taken.
-    pub(super) has_unwritten_init: AtomicBool,
+    /// How many inits have ended. An init holds it alone and updates share it, from the database to the cache:
+    /// of two that overlap nobody could say which came last, and the cache might take them in another order.
+    pub(super) inits: RwLock<u64>,
     pub(super) status: DataStoreUpdateSink,
     pub(super) monitor: Monitor,
     pub(super) refresher: Refresher,
@@ -178,51 +177,58 @@ impl Shared {
     }
 
     pub(super) fn initialize(&self, all_data: &AllData) -> Result<(), StoreError> {
-        let result = self.observed(self.core.init(all_data));
-        match &result {
-            Ok(()) => self.cache.put_init(all_data, &[]),
-            Err(error) if error.kind() == ErrorKind::TooLarge && self.mode != CacheMode::Forever => {
-                // All others were stored. Of these the database has what it had before.
-                self.cache.put_init(all_data, error.items());
-            }
-            Err(_) if self.mode == CacheMode::Forever => self.cache.put_init(all_data, &[]),
-            Err(_) => return result,
+        // For the cache too: an init of the database may be atomic, that of the cache is one item after another.
+        let all_data = &all_data.clone().in_dependency_order();
+        let mut inits = self.inits.write();
+        let before = self.cache.before_a_write();
+        let result = self.core.init(all_data);
+        let is_taken = self.put_init(all_data, &result, before);
+        if !is_taken {
+            self.cache.put_unwritten_init(all_data);
         }
-        match &result {
-            Err(error) if error.kind() != ErrorKind::TooLarge => {
-                self.has_unwritten_init.store(true, Ordering::Release);
-            }
-            Ok(()) | Err(_) => self.init_is_written(),
+        *inits += 1;
+        drop(inits);
+        if is_taken || self.outlasts_the_database() {
+            self.initialized.set();
         }
-        self.initialized.set();
-        result
-    }
-
-    pub(super) fn has_unwritten_init(&self) -> bool {
-        self.has_unwritten_init.load(Ordering::Acquire)
-    }
-
-    pub(super) fn init_is_written(&self) {
-        self.has_unwritten_init.store(false, Ordering::Release);
-        self.inits.fetch_add(1, Ordering::AcqRel);
+        // Last, so that a recovery either knows of what has failed, or begins after it.
+        self.observed(result)
     }
 
     pub(super) fn write(&self, kind: &Kind, key: &str, item: &Item) -> Result<Upsert, StoreError> {
-        loop {
-            let inits = self.inits.load(Ordering::Acquire);
-            let result = self.observed(self.core.upsert(kind, key, item));
-            match &result {
-                Ok(Upsert::Applied) => self.cache.put_written(kind, key, item),
-                Ok(Upsert::Stale(current)) => self.cache.put_written(kind, key, current),
-                Err(_) if self.mode == CacheMode::Forever => self.cache.put_written(kind, key, item),
-                Err(_) => {}
-            }
-            // An init that ended meanwhile may have replaced the item in the database and not in the cache, or
-            // the other way round. Writing it again makes them agree, and is harmless: it has a version.
-            if result.is_err() || self.inits.load(Ordering::Acquire) == inits {
-                return result;
-            }
+        let inits = self.inits.read();
+        let before = self.cache.before_a_write();
+        let result = self.core.upsert(kind, key, item);
+        match &result {
+            Ok(Upsert::Applied) => self.cache.put_written(kind, key, item, before),
+            Ok(Upsert::Stale(current)) => self.cache.put_written(kind, key, current, before),
+            Err(_) => self.cache.put_unwritten(kind, key, item),
         }
+        drop(inits);
+        self.observed(result)
+    }
+
+    /// Caches what the database has taken of an init. False if that is nothing.
+    pub(super) fn put_init(
+        &self,
+        all_data: &AllData,
+        result: &Result<(), StoreError>,
+        before: Before,
+    ) -> bool {
+        let too_large = match result {
+            Ok(()) => &[],
+            Err(error) if error.kind() == ErrorKind::TooLarge => error.items(),
+            Err(_) => return false,
+        };
+        // All others were stored. Of these the database has what it had before.
+        let unknown = if self.outlasts_the_database() { &[] } else { too_large };
+        self.cache.put_init(all_data, unknown, before);
+        true
+    }
+
+    /// Whether the cache goes on with what the database has not taken.
+    fn outlasts_the_database(&self) -> bool {
+        self.mode == CacheMode::Forever && self.is_caching()
     }
 
     pub(super) fn is_initialized(&self) -> bool {
