@@ -139,7 +139,7 @@ impl SqliteStoreBuilder {
         let path = path.map(checked_path).transpose()?;
         schema::check_library().map_err(while_building)?;
 
-        let connections = Connections::new(Options { path, synchronous, configure }, readers);
+        let connections = Arc::new(Connections::new(Options { path, synchronous, configure }, readers));
         connections.write(Instant::now() + timeout, |_| Ok(())).map_err(while_building)?;
         Ok(SqliteStore { connections, location, prefix, timeout, init_timeout })
     }

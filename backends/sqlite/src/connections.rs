@@ -30,6 +30,8 @@ pub(crate) struct Connections {
     writer: Slots,
     /// `None` in memory, where one connection is the whole database and has to do both.
     readers: Option<Slots>,
+    /// Sees what all others commit, and so does nothing else.
+    watcher: Slots,
     /// The file that connections are open on, which lives as long as the last of them.
     file: Mutex<Weak<OpenFile>>,
 }
@@ -37,7 +39,7 @@ pub(crate) struct Connections {
 impl Connections {
     pub(crate) fn new(options: Options, readers: usize) -> Self {
         let readers = options.path.is_some().then(|| Slots::new(readers));
-        Self { options, writer: Slots::new(1), readers, file: Mutex::default() }
+        Self { options, writer: Slots::new(1), readers, watcher: Slots::new(1), file: Mutex::default() }
     }
 
     /// Writes: what succeeded is in the file that has the path now, not in one that was deleted.
@@ -46,7 +48,7 @@ impl Connections {
         deadline: Instant,
         work: impl FnOnce(&mut Connection) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        self.run(&self.writer, deadline, Look::Always, work)
+        self.run(&self.writer, deadline, Look::Always, |open| work(&mut open.connection))
     }
 
     /// Reads, beside any number of other readers and the writer.
@@ -55,7 +57,8 @@ impl Connections {
         deadline: Instant,
         work: impl FnOnce(&mut Connection) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        self.run(self.readers.as_ref().unwrap_or(&self.writer), deadline, Look::WhenDue, work)
+        let slots = self.readers.as_ref().unwrap_or(&self.writer);
+        self.run(slots, deadline, Look::WhenDue, |open| work(&mut open.connection))
     }
 
     /// Reads, and looks whether the file is still there.
@@ -64,7 +67,21 @@ impl Connections {
         deadline: Instant,
         work: impl FnOnce(&mut Connection) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        self.run(self.readers.as_ref().unwrap_or(&self.writer), deadline, Look::Always, work)
+        let slots = self.readers.as_ref().unwrap_or(&self.writer);
+        self.run(slots, deadline, Look::Always, |open| work(&mut open.connection))
+    }
+
+    /// Whether anybody has committed anything since the last call. Also true if nobody can know: the first
+    /// time, and with every new connection. In memory there is nobody else.
+    pub(crate) fn has_changed(&self, deadline: Instant) -> Result<bool, Failure> {
+        if self.readers.is_none() {
+            return Ok(false);
+        }
+        self.run(&self.watcher, deadline, Look::Always, |open| {
+            let mut select = open.connection.prepare_cached("PRAGMA data_version")?;
+            let now: i64 = select.query_row([], |row| row.get(0))?;
+            Ok(open.data_version.replace(now) != Some(now))
+        })
     }
 
     fn run<T>(
@@ -72,7 +89,7 @@ impl Connections {
         slots: &Slots,
         deadline: Instant,
         look: Look,
-        work: impl FnOnce(&mut Connection) -> Result<T, Failure>,
+        work: impl FnOnce(&mut Open) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let mut lease = slots.take(deadline)?;
         let open = match &mut lease.open {
@@ -80,7 +97,7 @@ impl Connections {
             none => none.insert(self.open(deadline)?),
         };
         open.finish_by(deadline)?;
-        let result = work(&mut open.connection);
+        let result = work(open);
 
         let file = open.file.as_ref();
         let look = if result.is_err() { Look::Always } else { look };
@@ -143,13 +160,13 @@ impl Connections {
         connection.pragma_update(None, "synchronous", self.options.synchronous.as_sql())?;
         store::define_is_item(&connection)?;
         schema::claim(&mut connection, deadline)?;
-        Ok(Open { connection, deadline: clock, file })
+        Ok(Open { connection, deadline: clock, data_version: None, file })
     }
 
     /// Closes every idle connection to a file that is gone. The others are closed when they are given back.
     fn abandon(&self, file: &OpenFile) {
         file.mark_gone();
-        for slots in self.readers.iter().chain([&self.writer]) {
+        for slots in self.readers.iter().chain([&self.writer, &self.watcher]) {
             slots.close_gone();
         }
     }
@@ -161,6 +178,8 @@ struct Open {
     connection: Connection,
     /// What the progress handler compares the clock with.
     deadline: Arc<Mutex<Instant>>,
+    /// What a watcher has seen last.
+    data_version: Option<i64>,
     file: Option<Arc<OpenFile>>,
 }
 

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod builder;
+mod changes;
 mod connections;
 mod error;
 mod open_file;
@@ -8,5 +9,6 @@ mod schema;
 mod store;
 
 pub use builder::{SqliteStoreBuilder, Synchronous};
+pub use changes::SqliteChanges;
 pub use rusqlite;
 pub use store::SqliteStore;

@@ -1,5 +1,6 @@
 use std::collections::HashSet;
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use flagstore_core::{
@@ -9,9 +10,9 @@ use rusqlite::functions::FunctionFlags;
 use rusqlite::types::{FromSqlError, FromSqlResult, ValueRef};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 
-use crate::SqliteStoreBuilder;
 use crate::connections::Connections;
 use crate::error::{Failure, STORE};
+use crate::{SqliteChanges, SqliteStoreBuilder};
 
 /// How often an upsert may lose the race between its two statements. Losing once is rare.
 const ROUNDS: usize = 5;
@@ -21,7 +22,7 @@ const ROUNDS: usize = 5;
 /// Made by [`SqliteStore::builder`] or [`SqliteStore::in_memory`]. Any number of stores, threads and
 /// processes can work on one file; a store's last connection is closed when it is dropped.
 pub struct SqliteStore {
-    pub(crate) connections: Connections,
+    pub(crate) connections: Arc<Connections>,
     /// The path as it was given, or `memory`.
     pub(crate) location: String,
     pub(crate) prefix: String,
@@ -38,6 +39,13 @@ impl SqliteStore {
     /// Configures a store in a database in memory, which no other store sees and x
     pub fn in_memory() -> SqliteStoreBuilder {
         SqliteStoreBuilder::new(None)
+    }
+
+    /// Tells a [cache](flagstore_core::CachingStoreWrapper) above this store that somebody has written to the
+    /// database, within about this interval.
+    #[must_use]
+    pub fn changes(&self, interval: Duration) -> SqliteChanges {
+        SqliteChanges::new(&self.connections, interval, self.timeout)
     }
 
     fn deadline(&self) -> Instant {

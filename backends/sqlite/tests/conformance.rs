@@ -1,26 +1,23 @@
 //! Plugs the store into the suite.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot set itself up may as well panic")]
-
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use flagstore_conformance::{Fixture, run};
+use flagstore_conformance::{Fixture, run_in_every_mode};
 use flagstore_core::{FeatureStoreCore, Kind, StoreError};
 use flagstore_sqlite::SqliteStore;
 use flagstore_sqlite::rusqlite::{Connection, limits::Limit};
 use tempfile::TempDir;
 
-const DIRECTORY: &str = "FLAGSTORE_SQLITE_DIRECTORY";
+const FILE: &str = "FLAGSTORE_SQLITE_FILE";
 const LIMIT: i32 = 2_000_000;
 
-/// One file, in a directory of its own or of the process that started this one.
+/// One file, in a folder of its own or that of the process that started this one.
 struct Sqlite(TempDir);
 
 impl Sqlite {
-    fn file(&self) -> PathBuf {
-        std::env::var_os(DIRECTORY).map_or(self.0.path().to_owned(), PathBuf::from).join("flags.db")
+    fn file(&self) -> String {
+        std::env::var(FILE).unwrap_or_else(|_| self.0.path().join("flags.db").display().to_string())
     }
 }
 
@@ -40,20 +37,18 @@ impl Fixture for Sqlite {
     }
 
     fn shared_by(&self) -> Option<(&'static str, String)> {
-        Some((DIRECTORY, self.0.path().to_str()?.to_owned()))
+        Some((FILE, self.file()))
     }
 
     fn open_unreachable(&self) -> Option<Arc<dyn FeatureStoreCore>> {
-        let directory = TempDir::new().unwrap();
-        // The directory goes with the end of this function, and the database with it.
-        Some(Arc::new(SqliteStore::builder(directory.path().join("flags.db")).build().unwrap()))
+        let folder = TempDir::new().ok()?; // It ends with this function, and the database with it.
+        Some(Arc::new(SqliteStore::builder(folder.path().join("flags.db")).build().ok()?))
     }
 
     fn corrupt(&self, prefix: &str, kind: &Kind, key: &str) -> Option<()> {
-        let update =
-            "UPDATE items SET json = CAST(x'80' AS TEXT) WHERE prefix = ?1 AND kind = ?2 AND key = ?3";
-        let changed = Connection::open(self.file()).unwrap().execute(update, [prefix, kind.as_str(), key]);
-        (changed.unwrap() == 1).then_some(())
+        let set = "UPDATE items SET json = CAST(x'80' AS TEXT) WHERE prefix = ?1 AND kind = ?2 AND key = ?3";
+        let changed = Connection::open(self.file()).ok()?.execute(set, [prefix, kind.as_str(), key]);
+        (changed == Ok(1)).then_some(())
     }
 
     fn too_large(&self) -> Option<usize> {
@@ -62,5 +57,5 @@ impl Fixture for Sqlite {
 }
 
 fn main() -> ExitCode {
-    run([Box::new(Sqlite(TempDir::new().unwrap())) as Box<dyn Fixture>])
+    run_in_every_mode(|| Sqlite(TempDir::new().expect("a temporary folder")))
 }

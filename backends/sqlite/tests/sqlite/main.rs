@@ -2,12 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot set itself up may as well panic")]
 
+mod changes;
 mod configuration;
 mod sharing;
 mod situations;
 mod stored;
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use flagstore_core::{AllData, ErrorKind, FeatureStoreCore, Item, Kind, StoreError};
 use flagstore_sqlite::rusqlite::Connection;
@@ -65,6 +67,15 @@ fn delete(path: &Path) {
         path.push(ending);
         // There is not always a log.
         let _ = std::fs::remove_file(path);
+    }
+}
+
+/// Waits until it is so.
+fn eventually(mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "it did not come about");
+        std::thread::yield_now();
     }
 }
 
