@@ -1,0 +1,190 @@
+//! What the store costs above the bare AWS SDK, and what an init costs: `cargo bench -p flagstore-dynamodb`.
+//!
+//! Needs a server: `eval "$(scripts/services up dynamodb)"`. The raw side is what one would write by hand for
+//! this one purpose: the same request of the same SDK, from the same kind of thread, on a runtime of its own.
+
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use flagstore_conformance::ratio::{Comparison, verdict};
+use flagstore_core::{AllData, FeatureStoreCore, Item, Kind};
+use flagstore_dynamodb::DynamoDbStore;
+use flagstore_dynamodb::aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
+
+use support::proxy::Do;
+use support::{PATIENCE, Row, Server, s, wait};
+
+const LIMIT: f64 = 1.2;
+const FLAGS: usize = 2_000;
+const LATENCY: Duration = Duration::from_millis(10);
+
+fn main() -> ExitCode {
+    let server = match Server::find() {
+        Ok(server) => server.anew(),
+        Err(advice) => {
+            println!("{advice}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let store = server.store();
+    let raw = Raw { namespace: server.namespace("features"), server: server.clone() };
+    get(&raw, &store);
+    upsert(&raw, &store);
+    init(&server);
+    costs(&server);
+    ExitCode::SUCCESS
+}
+
+fn get(raw: &Raw, store: &DynamoDbStore) {
+    for (key, size) in [("half-kb", 500), ("ten-kb", 10_000)] {
+        let _ = store.upsert(&Kind::FEATURES, key, &flag(1, size)).expect("upsert");
+        Comparison::new(format!("get, {key}"), LIMIT)
+            .rounds(200)
+            .repeat(5)
+            .measure(|_| raw.get(key), |_| store.get(&Kind::FEATURES, key).expect("get"))
+            .print();
+    }
+}
+
+fn upsert(raw: &Raw, store: &DynamoDbStore) {
+    Comparison::new("upsert, applied", LIMIT)
+        .rounds(200)
+        .repeat(5)
+        .measure(
+            |n| raw.upsert("raw", &flag(n + 1, 500)),
+            |n| store.upsert(&Kind::FEATURES, "store", &flag(n + 1, 500)).expect("upsert"),
+        )
+        .print();
+    let stale = flag(0, 500);
+    Comparison::new("upsert, stale", LIMIT)
+        .rounds(200)
+        .repeat(5)
+        .measure(
+            |_| raw.upsert("raw", &stale),
+            |_| store.upsert(&Kind::FEATURES, "store", &stale).expect("upsert"),
+        )
+        .print();
+}
+
+/// With as much latency as a database in another building has.
+///
+/// DynamoDB Local soon has no more to give than one machine's processor, so the same is also measured with a
+/// server that takes no time of its own, as if it had as many machines as DynamoDB: the proxy answers the
+/// writes itself.
+fn init(server: &Server) {
+    let (_proxy, local) = server.behind(|_| Do::Delay(LATENCY));
+    let (_proxy, idle) = server.behind(|request| match &*request.operation {
+        "BatchWriteItem" => {
+            std::thread::sleep(LATENCY);
+            Do::Answer(200, r#"{"UnprocessedItems":{}}"#.to_owned())
+        }
+        _ => Do::Delay(LATENCY),
+    });
+    for (name, server) in [("DynamoDB Local", local), ("no time of its own", idle)] {
+        let one_by_one = timed_init(&server, 1);
+        println!(
+            "init, {FLAGS} flags, latency {LATENCY:?}, {name}: one batch after another {one_by_one:.2?}"
+        );
+        for concurrency in [4, 8, 16, 32] {
+            let side_by_side = timed_init(&server, concurrency);
+            let part = side_by_side.as_secs_f64() / one_by_one.as_secs_f64();
+            let what = format!("  {concurrency:>2} side by side {side_by_side:.0?}, 1/{:.1}", 1.0 / part);
+            // 16 is the default.
+            println!("{}", if concurrency == 16 { verdict(&what, part, 0.2) } else { what });
+        }
+    }
+}
+
+/// The fastest of some inits, which is the one that a machine's other work disturbed least. Each has its own
+/// prefix.
+fn timed_init(server: &Server, concurrency: usize) -> Duration {
+    let all_data = flags(FLAGS, 300);
+    let times = [(); 9].map(|()| {
+        let store = server.anew().builder().init_concurrency(concurrency).init_timeout(PATIENCE);
+        let store = store.build().expect("build");
+        let start = Instant::now();
+        store.init(&all_data).expect("init");
+        start.elapsed()
+    });
+    times.into_iter().min().unwrap_or_default()
+}
+
+/// What AWS charges for.
+fn costs(server: &Server) {
+    println!("operation                        requests   read units   write units");
+    for size in [500, 2_000, 10_000] {
+        let (proxy, behind) = server.anew().behind(|_| Do::Forward);
+        let store = behind.store();
+        let all_data = flags(FLAGS, size);
+        // A write unit is 1 KB of an item, begun ones included, a read unit 4 KB, and a query adds up first.
+        let items = || all_data.kinds().flat_map(|(kind, items)| items.map(move |item| (kind, item)));
+        let lengths = items().map(|(kind, (key, item))| {
+            behind.namespace(kind.as_str()).len() + key.len() + item.json().len() + 23 + 10
+        });
+        let (writes, bytes) =
+            lengths.fold((1, 0), |(writes, bytes), length| (writes + length.div_ceil(1024), bytes + length));
+        for (what, reads) in [("first", 2), ("again", bytes.div_ceil(4096))] {
+            store.init(&all_data).expect("init");
+            let requests = proxy.take().len();
+            println!("init {what}, {FLAGS} flags of {size:>6} B {requests:>8} {reads:>12} {writes:>13}");
+        }
+        store.get_all(&Kind::FEATURES).expect("get_all");
+        println!(
+            "get_all, {FLAGS} flags of {size:>6} B {:>11} {:>12}",
+            proxy.take().len(),
+            bytes.div_ceil(4096)
+        );
+    }
+}
+
+fn flag(version: u64, size: usize) -> Item {
+    let filler = "x".repeat(size - 40);
+    Item::from_parts(version, false, format!(r#"{{"version":{version:>10},"filler":"{filler}"}}"#))
+}
+
+fn flags(count: usize, size: usize) -> AllData {
+    AllData::new().with(Kind::FEATURES, (0..count).map(|n| (format!("flag-{n}"), flag(1, size))))
+}
+
+/// The bare SDK. An error is a panic, which costs nothing.
+struct Raw {
+    namespace: String,
+    server: Server,
+}
+
+impl Raw {
+    fn get(&self, key: &str) -> Option<Row> {
+        self.server.row(&self.namespace, key)
+    }
+
+    fn upsert(&self, key: &str, item: &Item) -> bool {
+        let version = AttributeValue::N(item.version().to_string());
+        let put = self
+            .server
+            .raw
+            .put_item()
+            .table_name(&self.server.table)
+            .item("namespace", s(&self.namespace))
+            .item("key", s(key))
+            .item("version", version.clone())
+            .item("item", s(item.json()))
+            .condition_expression(
+                "attribute_not_exists(#namespace) or attribute_not_exists(#key) or :version > #version",
+            )
+            .expression_attribute_names("#namespace", "namespace")
+            .expression_attribute_names("#key", "key")
+            .expression_attribute_names("#version", "version")
+            .expression_attribute_values(":version", version)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match wait(put.send()) {
+            Ok(_) => true,
+            Err(error) => {
+                assert!(error.into_service_error().is_conditional_check_failed_exception(), "upsert");
+                false
+            }
+        }
+    }
+}

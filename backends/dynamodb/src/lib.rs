@@ -1,0 +1,17 @@
+#![doc = include_str!("../README.md")]
+
+mod batch;
+mod builder;
+mod client;
+mod codec;
+mod condition;
+mod doubt;
+mod error;
+mod schema;
+mod store;
+mod table;
+
+pub use aws_config::SdkConfig;
+pub use aws_sdk_dynamodb;
+pub use builder::DynamoDbStoreBuilder;
+pub use store::DynamoDbStore;

@@ -1,0 +1,258 @@
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
+use flagstore_core::{
+    AllData, Bridge, ErrorKind, FeatureStoreCore, Item, Items, Kind, MAX_VERSION, StoreError, Upsert,
+};
+
+use crate::batch::{Plan, Writer};
+use crate::codec::{self, Row};
+use crate::condition::Condition;
+use crate::doubt::Doubt;
+use crate::error::{Failure, STORE};
+use crate::schema::{self, KEY, NAMESPACE};
+use crate::table::Table;
+use crate::{DynamoDbStoreBuilder, table};
+
+/// How often an upsert may find that what it wanted to replace was replaced by others. Once is rare.
+const ROUNDS: usize = 5;
+
+/// Feature flags in a DynamoDB table.
+///
+/// Made by [`DynamoDbStore::builder`]. Any number of stores, threads, processes and languages can work on one
+/// table. A store has two threads of its own, which end when it is dropped.
+pub struct DynamoDbStore {
+    pub(crate) bridge: Bridge,
+    pub(crate) table: Arc<Table>,
+    pub(crate) timeout: Duration,
+    pub(crate) init_timeout: Duration,
+}
+
+impl DynamoDbStore {
+    /// Configures a store in the table of this name, which exists already: see
+    /// [`create_table_if_missing`](Self::create_table_if_missing).
+    pub fn builder(table: impl Into<String>) -> DynamoDbStoreBuilder {
+        DynamoDbStoreBuilder::new(table.into())
+    }
+
+    /// Creates the table, with on-demand capacity, and waits until it can be used. For development and tests:
+    /// a store never does it by itself. Returns whether the table was missing; one that is there is left as
+    /// it is.
+    ///
+    /// # Errors
+    ///
+    /// As the store's other methods. Its deadline is `init_timeout`.
+    pub fn create_table_if_missing(&self) -> Result<bool, StoreError> {
+        self.run("create_table_if_missing", self.init_timeout, |table| async move {
+            table::create_if_missing(table.client().await?, &table.name).await
+        })
+    }
+
+    /// Runs on the bridge what works on the table, and gives its failure a place and a name.
+    fn run<T, F>(
+        &self,
+        operation: &'static str,
+        timeout: Duration,
+        work: impl FnOnce(Arc<Table>) -> F,
+    ) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Failure>> + Send + 'static,
+    {
+        let table = Arc::clone(&self.table);
+        let work = work(Arc::clone(&table));
+        self.bridge.run(operation, timeout, async move {
+            work.await.map_err(|failure| failure.during(operation, &table.to_string()))
+        })
+    }
+}
+
+impl FeatureStoreCore for DynamoDbStore {
+    fn init(&self, all_data: &AllData) -> Result<(), StoreError> {
+        let plan = Plan::new(&self.table.prefix, all_data);
+        let plan = plan.map_err(|failure| failure.during("init", &self.table.to_string()))?;
+        let too_large = plan.too_large.clone();
+        let patience = self.init_timeout;
+        self.run("init", self.init_timeout, move |table| async move {
+            let writer = Writer::new(table, patience).await?;
+            let stored = writer.stored_keys(plan.namespaces).await?;
+            // In this order, whoever sees a flag sees what it refers to, and whoever sees the mark sees it
+            // all.
+            for level in plan.levels {
+                writer.put(level).await?;
+            }
+            writer.delete(stored.into_iter().filter(|key| !plan.keys.contains(key))).await?;
+            writer.mark_initialized().await
+        })?;
+        match too_large {
+            none if none.is_empty() => Ok(()),
+            items => {
+                let reason = format!("{}; all other items were stored", Failure::TooLarge);
+                Err(StoreError::new(ErrorKind::TooLarge, STORE, "init", reason).about(items))
+            }
+        }
+    }
+
+    fn get(&self, kind: &Kind, key: &str) -> Result<Option<Item>, StoreError> {
+        let (namespace, about) = (self.table.namespace(kind), (kind.clone(), key.to_owned()));
+        if !codec::can_be_stored_under(&namespace, key) {
+            return Ok(None);
+        }
+        let key = key.to_owned();
+        let item = self.run("get", self.timeout, |table| async move {
+            let found = table.get(namespace, &key).await?;
+            found.map(|row| codec::decode(&key, &row)).transpose()
+        });
+        item.map_err(|error| error.about([about]))
+    }
+
+    fn get_all(&self, kind: &Kind) -> Result<Items, StoreError> {
+        let (namespace, kind) = (self.table.namespace(kind), kind.clone());
+        self.run("get_all", self.timeout, |table| async move {
+            let query = table
+                .client()
+                .await?
+                .query()
+                .table_name(&table.name)
+                .key_condition_expression("#namespace = :namespace")
+                .expression_attribute_names("#namespace", NAMESPACE)
+                .expression_attribute_values(":namespace", AttributeValue::S(namespace))
+                .consistent_read(true);
+            let mut items = Items::default();
+            let mut next = None;
+            loop {
+                let page = query.clone().set_exclusive_start_key(next).send().await?;
+                for row in page.items.unwrap_or_default() {
+                    add(&mut items, &kind, &row, &table);
+                }
+                next = page.last_evaluated_key.filter(|key| !key.is_empty());
+                if next.is_none() {
+                    return Ok(items);
+                }
+            }
+        })
+    }
+
+    fn upsert(&self, kind: &Kind, key: &str, item: &Item) -> Result<Upsert, StoreError> {
+        let (namespace, about) = (self.table.namespace(kind), (kind.clone(), key.to_owned()));
+        let (key, item) = (key.to_owned(), item.clone());
+        let upserted = self.run("upsert", self.timeout, |table| async move {
+            check(&namespace, &key, &item)?;
+            let client = table.client().await?;
+            let mut condition = Condition::Newer;
+            for _ in 0..ROUNDS {
+                let doubt = Doubt::default();
+                let row = codec::encode(&namespace, &key, &item);
+                let Some(refused) = put(client, &table.name, row, condition, &doubt).await? else {
+                    return Ok(Upsert::Applied);
+                };
+                match codec::decode(&key, &refused) {
+                    // The first attempt has stored it, its answer was lost, and the next one came upon it.
+                    Ok(current) if doubt.exists() && current == item => return Ok(Upsert::Applied),
+                    Ok(current) if current.version() >= item.version() => return Ok(Upsert::Stale(current)),
+                    // Not an item, or without the attribute with which the condition compares: any version
+                    // replaces it, as long as nobody else does. This is not the retry of a failure.
+                    _ => condition = Condition::Unchanged(refused),
+                }
+            }
+            Err(Failure::Raced)
+        });
+        upserted.map_err(|error| error.about([about]))
+    }
+
+    fn is_initialized(&self) -> Result<bool, StoreError> {
+        self.run("is_initialized", self.timeout, |table| async move {
+            let mark = schema::initialized(&table.prefix);
+            Ok(table.get(mark.clone(), &mark).await?.is_some())
+        })
+    }
+
+    fn is_available(&self) -> bool {
+        // A row without attributes is the smallest read, and needs no permission that reading flags does not.
+        self.run("is_available", self.timeout, |table| async move {
+            let mark = schema::initialized(&table.prefix);
+            table.get(mark.clone(), &mark).await
+        })
+        .is_ok()
+    }
+
+    fn describe(&self) -> &'static str {
+        "DynamoDB"
+    }
+}
+
+/// Puts the row if the condition holds for what is stored, and else returns what is stored. One request, in
+/// which DynamoDB compares and writes in one step, so two writers cannot both pass the comparison.
+async fn put(
+    client: &Client,
+    table: &str,
+    row: Row,
+    condition: Condition,
+    doubt: &Doubt,
+) -> Result<Option<Row>, Failure> {
+    let put = condition
+        .of(client.put_item().table_name(table), &row)
+        .set_item(Some(row))
+        .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+    let Err(error) = put.customize().interceptor(doubt.clone()).send().await else { return Ok(None) };
+    if let Some(PutItemError::ConditionalCheckFailedException(refused)) = error.as_service_error() {
+        return Ok(Some(refused.item().cloned().unwrap_or_default()));
+    }
+    let failure = Failure::from(error);
+    let in_doubt = doubt.exists() || matches!(failure, Failure::BadAnswer(_));
+    Err(if in_doubt && failure.kind() != ErrorKind::Timeout {
+        Failure::InDoubt(failure.into())
+    } else {
+        failure
+    })
+}
+
+/// What would be refused is not sent.
+fn check(namespace: &str, key: &str, item: &Item) -> Result<(), Failure> {
+    if item.version() > MAX_VERSION {
+        return Err(Failure::VersionTooHigh(item.version()));
+    }
+    if !codec::can_be_stored_under(namespace, key) || !codec::fits(namespace, key, item) {
+        return Err(Failure::TooLarge);
+    }
+    Ok(())
+}
+
+/// Adds the item in the row, or the report that there is none.
+fn add(items: &mut Items, kind: &Kind, row: &Row, table: &Table) {
+    let key = row.get(KEY).and_then(|key| key.as_s().ok()).cloned().unwrap_or_default();
+    match codec::decode(&key, row) {
+        Ok(item) => drop(items.by_key.insert(key, item)),
+        Err(failure) => {
+            let error = failure.during("get_all", &table.to_string());
+            items.unreadable.push(error.about([(kind.clone(), key)]));
+        }
+    }
+}
+
+/// Such as `DynamoDB(http://localhost:8000/flags, production)`.
+impl fmt::Display for DynamoDbStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Table { name, prefix, .. } = &*self.table;
+        f.write_str("DynamoDB(")?;
+        if let Some(location) = self.table.location() {
+            write!(f, "{location}/")?;
+        }
+        f.write_str(name)?;
+        if !prefix.is_empty() {
+            write!(f, ", {prefix}")?;
+        }
+        f.write_str(")")
+    }
+}
+
+impl fmt::Debug for DynamoDbStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}

@@ -1,0 +1,246 @@
+//! What a network and a busy DynamoDB do, and DynamoDB Local does not.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use flagstore_core::{ErrorKind, FeatureStoreCore, Kind, Upsert};
+
+use crate::support::proxy::{Do, Request};
+use crate::support::{PATIENCE, Server};
+use crate::{assert_kind, cases, flag, flags};
+
+cases![
+    an_init_ends_whole_under_throttling,
+    an_init_ends_whole_with_unprocessed_writes,
+    an_init_of_deletes_ends_whole_with_unprocessed_writes,
+    an_init_that_stays_unprocessed_ends_at_its_deadline,
+    an_init_that_fails_does_not_mark_the_store,
+    a_passing_fault_is_not_seen,
+    a_lost_answer_of_an_applied_update_is_applied,
+    a_lost_answer_of_a_stale_update_is_stale,
+    an_update_that_may_have_happened_is_a_timeout,
+    an_update_that_was_throttled_has_not_happened,
+    a_read_that_is_throttled_ends,
+    a_broken_answer_is_an_error,
+    a_server_that_never_answers_is_a_timeout,
+    a_slow_server_is_no_fault,
+    a_failing_query_between_pages_is_an_error,
+];
+
+/// True for about 30 of 100 numbers, spread evenly and the same in each run.
+fn is_unlucky(number: usize) -> bool {
+    number.wrapping_mul(0x9e37_79b9) % 1000 < 300
+}
+
+fn is_unlucky_in_batch(request: usize, write: usize) -> bool {
+    is_unlucky(request * 25 + write)
+}
+
+fn assert_whole(server: &Server, count: usize) {
+    let store = server.store();
+    let all = store.get_all(&Kind::FEATURES).unwrap();
+    assert_eq!((all.by_key.len(), all.unreadable.len()), (count, 0));
+    assert!(all.by_key.values().all(|item| item.version() == 1));
+    assert!(store.is_initialized().unwrap());
+}
+
+/// Three of ten writes throttled, the mark included.
+fn an_init_ends_whole_under_throttling(server: &Server) {
+    let (_proxy, behind) = server.behind(|request| match &*request.operation {
+        "BatchWriteItem" | "PutItem" if is_unlucky(request.number) => Do::throttle(),
+        _ => Do::Forward,
+    });
+    behind.store().init(&flags(500, 1, 10)).unwrap();
+    assert_whole(server, 500);
+}
+
+/// Three of ten writes come back as unprocessed, which no official SDK sends again.
+fn an_init_ends_whole_with_unprocessed_writes(server: &Server) {
+    let (proxy, behind) = server.behind(|request| match &*request.operation {
+        "BatchWriteItem" => Do::Unprocessed(is_unlucky_in_batch),
+        _ => Do::Forward,
+    });
+    behind.store().init(&flags(500, 1, 10)).unwrap();
+    assert_whole(server, 500);
+    let batches = proxy.take_operations().iter().filter(|operation| *operation == "BatchWriteItem").count();
+    assert!(batches > 20, "{batches}");
+}
+
+/// Left-overs too.
+fn an_init_of_deletes_ends_whole_with_unprocessed_writes(server: &Server) {
+    server.store().init(&flags(100, 1, 10)).unwrap();
+    let (_proxy, behind) = server.behind(|request| match &*request.operation {
+        // All of them, the first time.
+        "BatchWriteItem" if request.number < 4 => Do::Unprocessed(|_, _| true),
+        "BatchWriteItem" => Do::Unprocessed(is_unlucky_in_batch),
+        _ => Do::Forward,
+    });
+    behind.store().init(&flags(5, 1, 10)).unwrap();
+    assert_whole(server, 5);
+}
+
+/// It says how much is left, and what to do, and the store is not initialized.
+fn an_init_that_stays_unprocessed_ends_at_its_deadline(server: &Server) {
+    for fault in [Do::Unprocessed(|_, n| n < 5), Do::throttle()] {
+        let left = if matches!(fault, Do::Unprocessed(_)) { "5 writes" } else { "25 writes" };
+        let (_proxy, behind) = server.behind(move |request| match &*request.operation {
+            "BatchWriteItem" => fault.clone(),
+            _ => Do::Forward,
+        });
+        let store = behind.builder().timeout(PATIENCE).attempt_timeout(PATIENCE);
+        let store = store.init_timeout(Duration::from_secs(2)).build().unwrap();
+        let error = store.init(&flags(25, 1, 10));
+        assert_kind(error, ErrorKind::Timeout, &format!("{left} were still throttled or unprocessed"));
+        assert!(!server.store().is_initialized().unwrap());
+    }
+}
+
+/// Who sees the mark would take the rest for whole.
+fn an_init_that_fails_does_not_mark_the_store(server: &Server) {
+    let (_proxy, behind) = server.behind(|request| match &*request.operation {
+        "BatchWriteItem" => Do::fail(400, "AccessDeniedException"),
+        _ => Do::Forward,
+    });
+    assert_kind(behind.store().init(&flags(100, 1, 10)), ErrorKind::Unavailable, "not allowed");
+    assert!(!server.store().is_initialized().unwrap());
+}
+
+/// Each fault once, which the SDK gets over by itself.
+fn a_passing_fault_is_not_seen(server: &Server) {
+    let faults = [
+        Do::throttle(),
+        Do::fail(500, "InternalServerError"),
+        Do::Answer(503, "down".to_owned()),
+        Do::Close,
+        Do::Hang,
+    ];
+    for (version, fault) in (1..).zip(faults) {
+        for operation in 0..3 {
+            let fault = fault.clone();
+            let (proxy, behind) =
+                server.behind(move |request| if request.number == 0 { fault.clone() } else { Do::Forward });
+            let store = behind.builder().timeout(PATIENCE).attempt_timeout(Duration::from_secs(2));
+            let store = store.build().unwrap();
+            match operation {
+                0 => assert_eq!(store.upsert(&Kind::FEATURES, "a", &flag(version)).unwrap(), Upsert::Applied),
+                1 => assert_eq!(store.get(&Kind::FEATURES, "a").unwrap(), Some(flag(version))),
+                _ => assert_eq!(store.get_all(&Kind::FEATURES).unwrap().by_key.len(), 1),
+            }
+            assert_eq!(proxy.take().len(), 2);
+        }
+    }
+}
+
+fn once_lost(request: &Request) -> Do {
+    if request.number == 0 { Do::LoseAnswer } else { Do::Forward }
+}
+
+/// The SDK repeats the write, which then finds its own item there: not somebody else's.
+fn a_lost_answer_of_an_applied_update_is_applied(server: &Server) {
+    let (proxy, behind) = server.behind(once_lost);
+    assert_eq!(behind.store().upsert(&Kind::FEATURES, "a", &flag(2)).unwrap(), Upsert::Applied);
+    assert_eq!(proxy.take_operations(), ["PutItem"; 2]);
+    assert_eq!(server.store().upsert(&Kind::FEATURES, "a", &flag(2)).unwrap(), Upsert::Stale(flag(2)));
+}
+
+/// And if the item there is another one, then that is said.
+fn a_lost_answer_of_a_stale_update_is_stale(server: &Server) {
+    let _ = server.store().upsert(&Kind::FEATURES, "a", &flag(3)).unwrap();
+    let (_proxy, behind) = server.behind(once_lost);
+    assert_eq!(behind.store().upsert(&Kind::FEATURES, "a", &flag(2)).unwrap(), Upsert::Stale(flag(3)));
+}
+
+/// Whatever the last attempt says, the first one may have written.
+fn an_update_that_may_have_happened_is_a_timeout(server: &Server) {
+    let later: [fn() -> Do; 4] =
+        [|| Do::Close, Do::throttle, || Do::fail(400, "AccessDeniedException"), || Do::LoseAnswer];
+    for (version, later) in (1..).zip(later) {
+        let (_proxy, behind) =
+            server.behind(move |request| if request.number == 0 { Do::LoseAnswer } else { later() });
+        let store = behind.builder().timeout(PATIENCE).max_attempts(2).build().unwrap();
+        let error = store.upsert(&Kind::FEATURES, "a", &flag(version));
+        assert!(matches!(error, Err(_) | Ok(Upsert::Applied)), "{error:?}");
+        assert_kind(error, ErrorKind::Timeout, "upsert features/a");
+        assert_eq!(server.store().get(&Kind::FEATURES, "a").unwrap(), Some(flag(version)));
+    }
+}
+
+/// DynamoDB says that it has not written, so nothing is in doubt.
+fn an_update_that_was_throttled_has_not_happened(server: &Server) {
+    let (proxy, behind) = server.behind(|_| Do::throttle());
+    let error = behind.builder().timeout(PATIENCE).build().unwrap().upsert(&Kind::FEATURES, "a", &flag(1));
+    assert_kind(error, ErrorKind::Unavailable, "throttled: raise the table's capacity");
+    assert_eq!(proxy.take_operations(), ["PutItem"; 3]);
+    assert_eq!(server.store().get(&Kind::FEATURES, "a").unwrap(), None);
+}
+
+/// (Peers' bug 12: a throttled read never came back. Bugs 36 and 52: nor did its error.)
+fn a_read_that_is_throttled_ends(server: &Server) {
+    let (_proxy, behind) = server.behind(|_| Do::throttle());
+    let store = behind.builder().timeout(PATIENCE).build().unwrap();
+    assert_kind(store.get(&Kind::FEATURES, "a"), ErrorKind::Unavailable, "get features/a: ");
+    assert_kind(store.get_all(&Kind::FEATURES), ErrorKind::Unavailable, "throttled");
+    assert_kind(store.is_initialized(), ErrorKind::Unavailable, "throttled");
+    assert!(!store.is_available());
+}
+
+/// Neither an item nor its absence, whatever it is.
+fn a_broken_answer_is_an_error(server: &Server) {
+    let broken = [
+        (200, "<html>please log in</html>"),
+        (200, r#"{"Item": 5, "Items": 5}"#),
+        (404, "<html>not found</html>"),
+        (403, "denied by the proxy"),
+        (502, ""),
+    ];
+    for (status, text) in broken {
+        let (_proxy, behind) = server.behind(move |_| Do::Answer(status, text.to_owned()));
+        let store = behind.builder().timeout(PATIENCE).build().unwrap();
+        let says = "the answer is not DynamoDB's: check the endpoint";
+        assert_kind(store.get(&Kind::FEATURES, "a"), ErrorKind::Unavailable, says);
+        assert_kind(store.get_all(&Kind::FEATURES), ErrorKind::Unavailable, says);
+        assert!(!store.is_available());
+        // It may be DynamoDB's answer all the same, garbled on the way.
+        if !text.starts_with('{') {
+            let upserted = store.upsert(&Kind::FEATURES, "a", &flag(1));
+            assert_kind(
+                upserted,
+                ErrorKind::Timeout,
+                "the write may have happened: the answer is not DynamoDB's",
+            );
+        }
+    }
+}
+
+/// Every call ends at its deadline.
+fn a_server_that_never_answers_is_a_timeout(server: &Server) {
+    let (_proxy, behind) = server.behind(|_| Do::Hang);
+    let short = Duration::from_millis(100);
+    let store = behind.builder().timeout(short).init_timeout(short).build().unwrap();
+    assert_kind(store.get(&Kind::FEATURES, "a"), ErrorKind::Timeout, "no answer");
+    assert_kind(store.get_all(&Kind::FEATURES), ErrorKind::Timeout, "no answer");
+    assert_kind(store.upsert(&Kind::FEATURES, "a", &flag(1)), ErrorKind::Timeout, "no answer");
+    assert_kind(store.init(&flags(1, 1, 1)), ErrorKind::Timeout, "no answer");
+    assert_kind(store.is_initialized(), ErrorKind::Timeout, "no answer");
+    assert!(!store.is_available());
+}
+
+/// Within the timeouts it takes as long as it takes.
+fn a_slow_server_is_no_fault(server: &Server) {
+    let (proxy, behind) = server.behind(|_| Do::Delay(Duration::from_millis(50)));
+    let store = behind.store();
+    store.init(&flags(30, 1, 10)).unwrap();
+    assert_eq!(store.get_all(&Kind::FEATURES).unwrap().by_key.len(), 30);
+    assert_eq!(proxy.take().len(), 5);
+}
+
+/// Half of the items would be taken for all.
+fn a_failing_query_between_pages_is_an_error(server: &Server) {
+    server.store().init(&flags(15, 1, 100_000)).unwrap();
+    let pages = AtomicUsize::new(0);
+    let (_proxy, behind) = server.behind(move |_| match pages.fetch_add(1, Ordering::AcqRel) {
+        0 => Do::Forward,
+        _ => Do::fail(400, "AccessDeniedException"),
+    });
+    assert_kind(behind.store().get_all(&Kind::FEATURES), ErrorKind::Unavailable, "not allowed");
+}
