@@ -1,0 +1,462 @@
+use std::error::Error;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use flagstore_core::StoreError;
+use redis::io::tcp::TcpSettings;
+use redis::{Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion};
+
+use crate::cluster::Cluster;
+use crate::connect::{Connector, Sentinels};
+use crate::connections::Connections;
+use crate::error::STORE;
+use crate::pool::Pool;
+use crate::schema::Keys;
+use crate::store::RedisStore;
+#[cfg(any(feature = "tls-native-tls", feature = "tls-rustls"))]
+use crate::tls::Tls;
+
+const DEFAULT_URL: &str = "redis://localhost:6379";
+const DEFAULT_PORT: u16 = 6379;
+
+/// Longer than anyone waits for a flag. It keeps sums of times in range.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
+
+pub(crate) type CredentialsCallback =
+    dyn Fn() -> Result<Credentials, Box<dyn Error + Send + Sync>> + Send + Sync;
+
+/// Configures a [`RedisStore`].
+///
+/// ```
+/// use std::time::Duration;
+/// use flagstore_redis::RedisStore;
+///
+/// let store = RedisStore::builder()
+///     .url("redis://redis.internal:6380/2")
+///     .username("flags")
+///     .password(std::env::var("REDIS_PASSWORD").unwrap_or("secret".to_owned()))
+///     .prefix("production")
+///     .timeout(Duration::from_millis(200))
+///     .build()?;
+/// assert_eq!(store.to_string(), "Redis(redis.internal:6380/2, production)");
+/// # Ok::<(), flagstore_core::StoreError>(())
+/// ```
+#[derive(Clone)]
+#[must_use = "a builder does nothing until `build` is called"]
+pub struct RedisStoreBuilder {
+    server: Server,
+    host: Option<String>,
+    port: Option<u16>,
+    unix_socket: Option<PathBuf>,
+    database: Option<i64>,
+    username: Option<String>,
+    password: Option<String>,
+    credentials: Option<Arc<CredentialsCallback>>,
+    protocol: Option<ProtocolVersion>,
+    #[cfg(any(feature = "tls-native-tls", feature = "tls-rustls"))]
+    tls: Tls,
+    sentinel: Option<(String, Vec<String>)>,
+    cluster: Option<Vec<String>>,
+    prefix: String,
+    pool_size: usize,
+    timeout: Duration,
+    connect_timeout: Duration,
+    init_timeout: Duration,
+    idle_timeout: Duration,
+    trusts_features: bool,
+}
+
+#[derive(Clone)]
+enum Server {
+    Url(String),
+    Client(Box<Client>),
+}
+
+/// What a new connection authenticates with. Its `Debug` does not show the password.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Credentials {
+    /// The ACL user; `None` for the one that is configured, or else the default user.
+    pub username: Option<String>,
+    /// The password or token.
+    pub password: String,
+}
+
+impl Credentials {
+    /// A password for the user that is configured, or else for the default user.
+    #[must_use]
+    pub fn password(password: impl Into<String>) -> Self {
+        Self { username: None, password: password.into() }
+    }
+
+    /// A user with its password.
+    #[must_use]
+    pub fn user(username: impl Into<String>, password: impl Into<String>) -> Self {
+        Self { username: Some(username.into()), password: password.into() }
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { username, password: _ } = self;
+        f.debug_struct("Credentials").field("username", username).finish_non_exhaustive()
+    }
+}
+
+impl Default for RedisStoreBuilder {
+    fn default() -> Self {
+        Self {
+            server: Server::Url(DEFAULT_URL.to_owned()),
+            host: None,
+            port: None,
+            unix_socket: None,
+            database: None,
+            username: None,
+            password: None,
+            credentials: None,
+            protocol: None,
+            #[cfg(any(feature = "tls-native-tls", feature = "tls-rustls"))]
+            tls: Tls::default(),
+            sentinel: None,
+            cluster: None,
+            prefix: String::new(),
+            pool_size: 16,
+            timeout: Duration::from_secs(1),
+            connect_timeout: Duration::from_secs(1),
+            init_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(60),
+            trusts_features: false,
+        }
+    }
+}
+
+impl RedisStoreBuilder {
+    /// Sets the server: `redis://[user][:password@]host[:port][/database]`, `rediss://` with TLS, or
+    /// `unix:///path[?db=1&user=...&pass=...]`; `?protocol=resp3` chooses RESP3. Each part has an option of
+    /// its own, which beats the URL. Defaults to `redis://localhost:6379`.
+    pub fn url(self, url: impl Into<String>) -> Self {
+        Self { server: Server::Url(url.into()), ..self }
+    }
+
+    /// Sets the server by a client of the `redis` crate, in place of a URL: whatever can be said of a
+    /// connection there goes into the store's own. The other options beat it. Defaults to none.
+    pub fn client(self, client: Client) -> Self {
+        Self { server: Server::Client(Box::new(client)), ..self }
+    }
+
+    /// Sets the host name or IP address. Defaults to the URL's.
+    pub fn host(self, host: impl Into<String>) -> Self {
+        Self { host: Some(host.into()), ..self }
+    }
+
+    /// Sets the port. Defaults to the URL's.
+    pub fn port(self, port: u16) -> Self {
+        Self { port: Some(port), ..self }
+    }
+
+    /// Sets the path of a Unix socket, which takes the place of host and port. Defaults to none.
+    pub fn unix_socket(self, path: impl Into<PathBuf>) -> Self {
+        Self { unix_socket: Some(path.into()), ..self }
+    }
+
+    /// Sets the number of the logical database. Defaults to the URL's, or 0.
+    pub fn database(self, database: i64) -> Self {
+        Self { database: Some(database), ..self }
+    }
+
+    /// Sets the ACL user. Defaults to the URL's, or the default user.
+    pub fn username(self, username: impl Into<String>) -> Self {
+        Self { username: Some(username.into()), ..self }
+    }
+
+    /// Sets the password. It is not shown anywhere. Defaults to the URL's, or none.
+    pub fn password(self, password: impl Into<String>) -> Self {
+        Self { password: Some(password.into()), ..self }
+    }
+
+    /// Sets a callback that is asked for user and password at each new connection, for tokens that expire
+    /// (IAM). It may block: callers wait until their own deadline and no longer. It beats a password.
+    /// Defaults to none.
+    pub fn credentials(
+        self,
+        credentials: impl Fn() -> Result<Credentials, Box<dyn Error + Send + Sync>> + Send + Sync + 'static,
+    ) -> Self {
+        Self { credentials: Some(Arc::new(credentials)), ..self }
+    }
+
+    /// Sets the protocol, RESP2 or RESP3. RESP3 needs Redis 6, and is no faster here. Defaults to the URL's,
+    /// or RESP2.
+    pub fn protocol(self, protocol: ProtocolVersion) -> Self {
+        Self { protocol: Some(protocol), ..self }
+    }
+
+    /// Sets whether connections use TLS. Defaults to whether the URL says `rediss`, and to yes where one of
+    /// the certificates is set.
+    #[cfg(any(feature = "tls-native-tls", feature = "tls-rustls"))]
+    pub fn tls(self, tls: bool) -> Self {
+        Self { tls: Tls { is_wanted: Some(tls), ..self.tls }, ..self }
+    }
+
+    /// Sets the certificates, in PEM format, of the authorities that may have signed the server's. Defaults
+    /// to those that the TLS library trusts.
+    #[cfg(any(feature = "tls-native-tls", feature = "tls-rustls"))]
+    pub fn ca_certificate(self, pem: impl Into<Vec<u8>>) -> Self {
+        Self { tls: Tls { ca_certificate: Some(pem.into()), ..self.tls }, ..self }
+    }
+
+    /// Sets the certificate, with its chain, and the private key by which the server knows this client, both
+    /// in PEM format. Defaults to none.
+    #[cfg(any(feature = "tls-native-tls", feature = "tls-rustls"))]
+    pub fn client_certificate(self, certificate: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
+        let client_certificate = Some((certificate.into(), key.into()));
+        Self { tls: Tls { client_certificate, ..self.tls }, ..self }
+    }
+
+    /// Sets the name of a master, and the URLs of the Sentinels that know where it is, which may have users
+    /// and passwords of their own. They are asked for each new connection; the host and port of the URL are
+    /// not used then. Defaults to none.
+    pub fn sentinel<U: Into<String>>(
+        self,
+        master: impl Into<String>,
+        sentinels: impl IntoIterator<Item = U>,
+    ) -> Self {
+        Self { sentinel: Some((master.into(), sentinels.into_iter().map(Into::into).collect())), ..self }
+    }
+
+    /// Sets the URLs of some nodes of a Redis Cluster, from which the others are found. The first also says
+    /// user, password and TLS, in place of the URL. Defaults to none.
+    pub fn cluster<U: Into<String>>(self, nodes: impl IntoIterator<Item = U>) -> Self {
+        Self { cluster: Some(nodes.into_iter().map(Into::into).collect()), ..self }
+    }
+
+    /// Sets the prefix of all keys, by which environments share a database. It is the one that the Relay
+    /// Proxy or the SDKs use for this environment. Defaults to `launchdarkly`, and so does an empty one. In a
+    /// cluster a prefix in braces, such as `{production}`, keeps all keys together, so that `init` is atomic.
+    pub fn prefix(self, prefix: impl Into<String>) -> Self {
+        Self { prefix: prefix.into(), ..self }
+    }
+
+    /// Sets how many connections there may be (in a cluster: to each node), and so how many calls run at the
+    /// same time; more wait for one of them. They are opened when they are first needed. Defaults to 16.
+    pub fn pool_size(self, pool_size: usize) -> Self {
+        Self { pool_size, ..self }
+    }
+
+    /// Sets the deadline of every call but `init`: of the wait for a connection, of making one, and of
+    /// sending and receiving, all together. Defaults to 1 second.
+    pub fn timeout(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
+    }
+
+    /// Sets how long an attempt to connect may take, with name resolution, TLS and authentication. A call
+    /// waits no longer than its own deadline for it. Defaults to 1 second.
+    pub fn connect_timeout(self, connect_timeout: Duration) -> Self {
+        Self { connect_timeout, ..self }
+    }
+
+    /// Sets the deadline of `init`, which writes all the data. Defaults to 10 seconds.
+    pub fn init_timeout(self, init_timeout: Duration) -> Self {
+        Self { init_timeout, ..self }
+    }
+
+    /// Sets after which time without use a connection is not used again, since a server or a firewall may
+    /// have forgotten it by then. Defaults to 1 minute.
+    pub fn idle_timeout(self, idle_timeout: Duration) -> Self {
+        Self { idle_timeout, ..self }
+    }
+
+    /// Sets whether a store that has flags counts as initialized, although the mark of it is missing, as in
+    /// databases that the Python SDK before 9.15 has written. Defaults to no.
+    pub fn flags_mean_initialized(self, flags_mean_initialized: bool) -> Self {
+        Self { trusts_features: flags_mean_initialized, ..self }
+    }
+
+    /// Makes the store. Nothing is connected yet, so the server need not be there.
+    ///
+    /// # Errors
+    ///
+    /// [`Config`](flagstore_core::ErrorKind::Config) names the field that has to change.
+    pub fn build(self) -> Result<RedisStore, StoreError> {
+        for (field, timeout) in [
+            ("timeout", self.timeout),
+            ("connect_timeout", self.connect_timeout),
+            ("init_timeout", self.init_timeout),
+            ("idle_timeout", self.idle_timeout),
+        ] {
+            if timeout.is_zero() || timeout > LONGEST_TIMEOUT {
+                return Err(wrong(field, "must be longer than zero, and a day at most"));
+            }
+        }
+        if self.pool_size == 0 {
+            return Err(wrong("pool_size", "must be at least 1"));
+        }
+        let nodes = self.cluster.iter().flatten().map(|url| parse("cluster", url));
+        let nodes = nodes.collect::<Result<Vec<_>, _>>()?;
+        let info = self.info(&nodes)?;
+        let sentinels = self.sentinels()?;
+        self.check(&info, &nodes)?;
+
+        let keys = Keys::new(self.prefix);
+        let Self { credentials, connect_timeout: timeout, pool_size, idle_timeout, .. } = self;
+        let connector = Arc::new(Connector { info, credentials, timeout, sentinels });
+        let connections = if self.cluster.is_some() {
+            let seeds = nodes.iter().map(|node| match node.addr() {
+                ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
+                    connector.address(host, *port)
+                }
+                other => other.clone(),
+            });
+            let seeds = seeds.collect();
+            Connections::Cluster(Arc::new(Cluster::new(connector, seeds, pool_size, idle_timeout)))
+        } else {
+            let its_own = Arc::clone(&connector);
+            let connect = Arc::new(move || its_own.connect());
+            let pool = Pool::new(connector.to_string(), connect, pool_size, idle_timeout);
+            Connections::One { connector, pool }
+        };
+        if !connections.are_together(keys.prefix()) {
+            tracing::info!(
+                prefix = keys.prefix(),
+                "redis: init is not atomic: the prefix has no hash tag, so a cluster keeps its keys apart; \
+                 {{{}}} would be atomic",
+                keys.prefix()
+            );
+        }
+        Ok(RedisStore::new(connections, keys, self.timeout, self.init_timeout, self.trusts_features))
+    }
+
+    /// What is the same for all connections, and the address of the server, or of one like it.
+    fn info(&self, nodes: &[ConnectionInfo]) -> Result<ConnectionInfo, StoreError> {
+        let info = match (nodes.first(), &self.server) {
+            (Some(node), _) => node.clone(),
+            (None, Server::Url(url)) => parse("url", url)?,
+            (None, Server::Client(client)) => client.get_connection_info().clone(),
+        };
+        let mut settings = info.redis_settings().clone();
+        if let Some(database) = self.database {
+            settings = settings.set_db(database);
+        }
+        if let Some(username) = &self.username {
+            settings = settings.set_username(username);
+        }
+        if let Some(password) = &self.password {
+            settings = settings.set_password(password);
+        }
+        if let Some(protocol) = self.protocol {
+            settings = settings.set_protocol(protocol);
+        }
+        let tcp = match &self.server {
+            Server::Client(client) => client.get_connection_info().tcp_settings().clone(),
+            // A command is sent whole, and should not wait for the answer to a part of it.
+            Server::Url(_) => TcpSettings::default().set_nodelay(true),
+        };
+        let address = self.address(info.addr().clone())?;
+        #[cfg(any(feature = "tls-native-tls", feature = "tls-rustls"))]
+        let address = self.tls.apply(address)?;
+        Ok(info.set_addr(address).set_redis_settings(settings).set_tcp_settings(tcp))
+    }
+
+    fn address(&self, mut address: ConnectionAddr) -> Result<ConnectionAddr, StoreError> {
+        if let Some(path) = &self.unix_socket {
+            if path.as_os_str().is_empty() {
+                return Err(wrong("unix_socket", "must not be empty"));
+            }
+            return Ok(ConnectionAddr::Unix(path.clone()));
+        }
+        if (self.host.is_some() || self.port.is_some()) && matches!(address, ConnectionAddr::Unix(_)) {
+            address = ConnectionAddr::Tcp("localhost".to_owned(), DEFAULT_PORT);
+        }
+        if let ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } = &mut address {
+            *host = self.host.clone().unwrap_or(std::mem::take(host));
+            *port = self.port.unwrap_or(*port);
+            if host.is_empty() {
+                return Err(wrong("host", "must not be empty"));
+            }
+            if *port == 0 {
+                return Err(wrong("port", "must not be 0"));
+            }
+        }
+        Ok(address)
+    }
+
+    fn sentinels(&self) -> Result<Option<Arc<Sentinels>>, StoreError> {
+        let Some((master, urls)) = &self.sentinel else { return Ok(None) };
+        if master.is_empty() {
+            return Err(wrong("sentinel", "the name of the master must not be empty"));
+        }
+        if urls.is_empty() {
+            return Err(wrong("sentinel", "needs the URL of at least one Sentinel"));
+        }
+        let nodes = urls.iter().map(|url| {
+            let info = parse("sentinel", url)?;
+            // Whether there is TLS is up to their URL; the certificates are those of the servers.
+            #[cfg(any(feature = "tls-native-tls", feature = "tls-rustls"))]
+            let info = {
+                let address = self.tls.apply_certificates(info.addr().clone())?;
+                info.set_addr(address)
+            };
+            Ok(info)
+        });
+        let nodes = nodes.collect::<Result<_, StoreError>>()?;
+        Ok(Some(Arc::new(Sentinels { master: master.clone(), nodes, first: 0.into() })))
+    }
+
+    fn check(&self, info: &ConnectionInfo, nodes: &[ConnectionInfo]) -> Result<(), StoreError> {
+        let settings = info.redis_settings();
+        if settings.db() < 0 {
+            return Err(wrong("database", "must not be negative"));
+        }
+        if settings.username().is_some() && settings.password().is_none() && self.credentials.is_none() {
+            return Err(wrong("username", "needs a password, or a callback for credentials"));
+        }
+        if self.cluster.is_some() {
+            if nodes.is_empty() {
+                return Err(wrong("cluster", "needs the URL of at least one node"));
+            }
+            if self.sentinel.is_some() {
+                return Err(wrong("cluster", "a cluster has no Sentinels: set one of the two"));
+            }
+            if settings.db() != 0 {
+                return Err(wrong("database", "a cluster has only database 0"));
+            }
+            if matches!(info.addr(), ConnectionAddr::Unix(_)) {
+                return Err(wrong("cluster", "cannot be reached by a Unix socket"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn parse(field: &str, url: &str) -> Result<ConnectionInfo, StoreError> {
+    // The driver's messages do not repeat the URL, which may hold a password.
+    url.into_connection_info().map_err(|error| {
+        let example = "expected redis://, rediss:// or unix:// as in redis://user:password@localhost:6379/0, \
+                       with special characters of user and password percent-encoded";
+        wrong(field, format!("{error}; {example}"))
+    })
+}
+
+pub(crate) fn wrong(field: &str, reason: impl fmt::Display) -> StoreError {
+    StoreError::config(STORE, field, reason)
+}
+
+impl fmt::Debug for RedisStoreBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the URLs, the client, the password and the certificates: they are secrets, or hold some.
+        f.debug_struct("RedisStoreBuilder")
+            .field("host", &self.host)
+            .field("port", &self.port)
+            .field("unix_socket", &self.unix_socket)
+            .field("database", &self.database)
+            .field("username", &self.username)
+            .field("prefix", &self.prefix)
+            .field("pool_size", &self.pool_size)
+            .field("timeout", &self.timeout)
+            .field("connect_timeout", &self.connect_timeout)
+            .field("init_timeout", &self.init_timeout)
+            .field("idle_timeout", &self.idle_timeout)
+            .finish_non_exhaustive()
+    }
+}

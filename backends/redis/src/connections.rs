@@ -1,0 +1,48 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::cluster::Cluster;
+use crate::connect::Connector;
+use crate::error::Failure;
+use crate::pool::{Pool, Session};
+
+/// The connections of a store: to one server, or to all nodes of a cluster.
+pub(crate) enum Connections {
+    One { connector: Arc<Connector>, pool: Pool },
+    Cluster(Arc<Cluster>),
+}
+
+impl Connections {
+    /// Does some work on a connection to the server that has this key. A cluster may have it done again
+    /// elsewhere, if its first command was refused with the address of another node.
+    pub(crate) fn run<T>(
+        &self,
+        key: &str,
+        deadline: Instant,
+        mut work: impl FnMut(&mut Session) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        match self {
+            Self::One { pool, .. } => pool.run(deadline, work),
+            Self::Cluster(cluster) => cluster.run(key, deadline, &mut work),
+        }
+    }
+
+    /// Whether one transaction can have all keys of this prefix.
+    pub(crate) fn are_together(&self, prefix: &str) -> bool {
+        match self {
+            Self::One { .. } => true,
+            Self::Cluster(_) => crate::cluster::hash_tag(prefix).is_some(),
+        }
+    }
+}
+
+/// Where the data is, without a secret.
+impl fmt::Display for Connections {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::One { connector, .. } => connector.fmt(f),
+            Self::Cluster(cluster) => cluster.fmt(f),
+        }
+    }
+}

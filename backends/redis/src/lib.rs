@@ -1,0 +1,19 @@
+#![doc = include_str!("../README.md")]
+
+mod builder;
+mod changes;
+mod cluster;
+mod connect;
+mod connections;
+mod error;
+mod pool;
+mod schema;
+mod store;
+#[cfg(any(feature = "tls-native-tls", feature = "tls-rustls"))]
+mod tls;
+mod upsert;
+
+pub use builder::{Credentials, RedisStoreBuilder};
+pub use changes::RedisChanges;
+pub use redis;
+pub use store::RedisStore;

@@ -1,0 +1,226 @@
+use std::collections::HashSet;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use flagstore_core::{AllData, FeatureStoreCore, Item, Items, Kind, MAX_VERSION, StoreError, Upsert};
+use redis::Cmd;
+
+use crate::RedisStoreBuilder;
+use crate::changes::RedisChanges;
+use crate::connections::Connections;
+use crate::error::Failure;
+use crate::schema::Keys;
+use crate::upsert::Upserts;
+
+/// How many items go into one command of an init, so that the server need not hold a whole environment as the
+/// arguments of one command.
+const ITEMS_PER_COMMAND: usize = 1000;
+
+/// Feature flags in Redis or Valkey, in the format of the Relay Proxy and every official SDK.
+///
+/// Made by [`RedisStore::builder`]. Connections are opened when they are first needed, and closed with the
+/// store.
+pub struct RedisStore {
+    connections: Connections,
+    keys: Keys,
+    timeout: Duration,
+    init_timeout: Duration,
+    flags_mean_initialized: bool,
+    upserts: Upserts,
+}
+
+impl RedisStore {
+    /// Configures a store; without any setting it is that of every SDK, `launchdarkly` on `localhost:6379`.
+    pub fn builder() -> RedisStoreBuilder {
+        RedisStoreBuilder::default()
+    }
+
+    pub(crate) fn new(
+        connections: Connections,
+        keys: Keys,
+        timeout: Duration,
+        init_timeout: Duration,
+        flags_mean_initialized: bool,
+    ) -> Self {
+        let upserts = Upserts::default();
+        Self { connections, keys, timeout, init_timeout, flags_mean_initialized, upserts }
+    }
+
+    /// What tells a cache that somebody else has written, within milliseconds: for
+    /// [`CachingStoreBuilder::changes`](flagstore_core::CachingStoreBuilder::changes).
+    ///
+    /// It has connections of its own, made with the settings of this store. It needs Redis 6 or newer.
+    #[must_use]
+    pub fn changes(&self) -> RedisChanges {
+        RedisChanges::new(&self.connections, &self.keys)
+    }
+
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.timeout
+    }
+}
+
+impl FeatureStoreCore for RedisStore {
+    fn init(&self, all_data: &AllData) -> Result<(), StoreError> {
+        let deadline = Instant::now() + self.init_timeout;
+        let mut items = all_data.kinds().flat_map(|(_, items)| items);
+        let initialized = match items.find(|(_, item)| item.version() > MAX_VERSION) {
+            Some((_, item)) => Err(Failure::VersionTooHigh(item.version())),
+            None if self.connections.are_together(self.keys.prefix()) => self.replace(all_data, deadline),
+            None => self.replace_in_order(all_data, deadline),
+        };
+        initialized.map_err(|failure| failure.during_write("init"))
+    }
+
+    fn get(&self, kind: &Kind, key: &str) -> Result<Option<Item>, StoreError> {
+        let hash = self.keys.items(kind);
+        let mut hget = redis::cmd("HGET");
+        hget.arg(&hash).arg(key);
+        let stored = self.connections.run(&hash, self.deadline(), |session| session.query(&hget));
+        let item = stored.and_then(|stored: Option<Vec<u8>>| stored.map(item_of).transpose());
+        item.map_err(|failure| failure.during("get").about([(kind.clone(), key.to_owned())]))
+    }
+
+    fn get_all(&self, kind: &Kind) -> Result<Items, StoreError> {
+        let hash = self.keys.items(kind);
+        let mut hgetall = redis::cmd("HGETALL");
+        hgetall.arg(&hash);
+        let fields = self.connections.run(&hash, self.deadline(), |session| session.query(&hgetall));
+        let fields: Vec<(Vec<u8>, Vec<u8>)> = fields.map_err(|failure| failure.during("get_all"))?;
+        let mut items = Items::default();
+        items.by_key.reserve(fields.len());
+        for (key, stored) in fields {
+            let key = String::from_utf8(key);
+            match item_of(stored) {
+                Ok(item) if key.is_ok() => drop(items.by_key.insert(key.unwrap_or_default(), item)),
+                result => {
+                    let failure = result.err().unwrap_or(Failure::NotText);
+                    let key = key.unwrap_or_else(|key| String::from_utf8_lossy(key.as_bytes()).into_owned());
+                    items.unreadable.push(failure.during("get_all").about([(kind.clone(), key)]));
+                }
+            }
+        }
+        Ok(items)
+    }
+
+    fn upsert(&self, kind: &Kind, key: &str, item: &Item) -> Result<Upsert, StoreError> {
+        let upserted = if item.version() > MAX_VERSION {
+            Err(Failure::VersionTooHigh(item.version()))
+        } else {
+            let hash = self.keys.items(kind);
+            self.upserts.upsert(&self.connections, self.deadline(), &hash, key, item)
+        };
+        upserted.map_err(|failure| failure.during_write("upsert").about([(kind.clone(), key.to_owned())]))
+    }
+
+    fn is_initialized(&self) -> Result<bool, StoreError> {
+        let deadline = self.deadline();
+        let exists = |key: &str| {
+            let mut exists = redis::cmd("EXISTS");
+            exists.arg(key);
+            self.connections.run(key, deadline, |session| session.query::<bool>(&exists))
+        };
+        let initialized = exists(self.keys.inited()).and_then(|is_marked| {
+            // Python before 9.15 wrote flags and no mark. A hash without fields does not exist.
+            Ok(is_marked || self.flags_mean_initialized && exists(&self.keys.items(&Kind::FEATURES))?)
+        });
+        initialized.map_err(|failure| failure.during("is_initialized"))
+    }
+
+    fn is_available(&self) -> bool {
+        let ping = redis::cmd("PING");
+        self.connections
+            .run(self.keys.inited(), self.deadline(), |session| session.query::<()>(&ping))
+            .is_ok()
+    }
+
+    fn describe(&self) -> &'static str {
+        "Redis"
+    }
+}
+
+impl RedisStore {
+    /// Replaces everything in one transaction, of which readers see nothing until it is complete.
+    fn replace(&self, all_data: &AllData, deadline: Instant) -> Result<(), Failure> {
+        let mut transaction = redis::pipe();
+        transaction.atomic();
+        for (kind, items) in all_data.kinds() {
+            let hash = self.keys.items(kind);
+            transaction.cmd("DEL").arg(&hash);
+            for hset in hsets(&hash, items) {
+                transaction.add_command(hset);
+            }
+        }
+        transaction.cmd("SET").arg(self.keys.inited()).arg("");
+        self.connections.run(self.keys.inited(), deadline, |session| session.execute(&transaction))
+    }
+
+    /// Replaces everything in an order in which no reader finds a flag before what it refers to: segments,
+    /// flags behind their prerequisites, then the removals, then the mark.
+    fn replace_in_order(&self, all_data: &AllData, deadline: Instant) -> Result<(), Failure> {
+        let all_data = all_data.clone().in_dependency_order();
+        for (kind, items) in all_data.kinds() {
+            let hash = self.keys.items(kind);
+            for hset in hsets(&hash, items) {
+                self.connections.run(&hash, deadline, |session| session.query::<()>(&hset))?;
+            }
+        }
+        // Flags before the segments to which they refer.
+        let kinds: Vec<_> = all_data.kinds().collect();
+        for (kind, items) in kinds.into_iter().rev() {
+            let hash = self.keys.items(kind);
+            let kept: HashSet<&[u8]> = items.map(|(key, _)| key.as_bytes()).collect();
+            let mut hkeys = redis::cmd("HKEYS");
+            hkeys.arg(&hash);
+            self.connections.run(&hash, deadline, |session| {
+                let mut others: Vec<Vec<u8>> = session.query(&hkeys)?;
+                others.retain(|key| !kept.contains(key.as_slice()));
+                for others in others.chunks(ITEMS_PER_COMMAND) {
+                    session.query::<()>(redis::cmd("HDEL").arg(&hash).arg(others))?;
+                }
+                Ok(())
+            })?;
+        }
+        let mut mark = redis::cmd("SET");
+        mark.arg(self.keys.inited()).arg("");
+        self.connections.run(self.keys.inited(), deadline, |session| session.query(&mark))
+    }
+}
+
+/// The commands that store items in their order.
+fn hsets<'a>(hash: &str, items: impl Iterator<Item = (&'a str, &'a Item)>) -> Vec<Cmd> {
+    let mut commands = Vec::new();
+    for (n, (key, item)) in items.enumerate() {
+        if n % ITEMS_PER_COMMAND == 0 {
+            let mut hset = redis::cmd("HSET");
+            hset.arg(hash);
+            commands.push(hset);
+        }
+        if let Some(hset) = commands.last_mut() {
+            hset.arg(key).arg(item.json());
+        }
+    }
+    commands
+}
+
+/// Reads what is stored under a key.
+pub(crate) fn item_in(stored: &[u8]) -> Result<Item, Failure> {
+    Ok(Item::parse(std::str::from_utf8(stored).map_err(|_| Failure::NotText)?)?)
+}
+
+/// The same, without a copy.
+fn item_of(stored: Vec<u8>) -> Result<Item, Failure> {
+    Ok(Item::parse(String::from_utf8(stored).map_err(|_| Failure::NotText)?)?)
+}
+
+impl fmt::Display for RedisStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Redis({}, {})", self.connections, self.keys.prefix())
+    }
+}
+
+impl fmt::Debug for RedisStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}

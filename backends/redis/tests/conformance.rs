@@ -1,0 +1,55 @@
+//! Plugs the store into the suite.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot set itself up may as well panic")]
+
+mod service;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use flagstore_conformance::{Fixture, run_in_every_mode};
+use flagstore_core::{FeatureStoreCore, Kind, StoreError};
+use flagstore_redis::RedisStore;
+use flagstore_redis::redis::{Client, cmd};
+use service::{Service, URL};
+
+impl Fixture for Service {
+    fn name(&self) -> &str {
+        "redis"
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        self.url.clone().map(drop)
+    }
+
+    fn open(&self, prefix: &str) -> Result<Arc<dyn FeatureStoreCore>, StoreError> {
+        let url = self.url.as_deref().unwrap();
+        Ok(Arc::new(RedisStore::builder().url(url).prefix(prefix).build()?))
+    }
+
+    fn init_is_atomic(&self) -> bool {
+        true
+    }
+
+    fn shared_by(&self) -> Option<(&'static str, String)> {
+        Some((URL, self.url.clone().ok()?))
+    }
+
+    fn open_unreachable(&self) -> Option<Arc<dyn FeatureStoreCore>> {
+        Some(Arc::new(RedisStore::builder().url("redis://:pa55@127.0.0.1:1").build().unwrap()))
+    }
+
+    fn corrupt(&self, prefix: &str, kind: &Kind, key: &str) -> Option<()> {
+        let mut connection = Client::open(self.url.as_deref().ok()?).unwrap().get_connection().unwrap();
+        let mut hset = cmd("HSET");
+        hset.arg(format!("{prefix}:{kind}")).arg(key).arg(b"{\"version\":5,\x80").exec(&mut connection).ok()
+    }
+
+    fn secrets(&self) -> Vec<String> {
+        vec!["pa55".to_owned()]
+    }
+}
+
+fn main() -> ExitCode {
+    run_in_every_mode(Service::find)
+}

@@ -1,0 +1,182 @@
+//! A cluster of three masters.
+
+use flagstore_core::{AllData, Change, ChangeSource, FeatureStoreCore, Item, Kind, Upsert};
+use flagstore_redis::{RedisStore, RedisStoreBuilder};
+
+use crate::server::Server;
+use crate::{HANG, Test, eventually, flag, flags, upsert, version};
+
+pub(crate) const TESTS: &[Test] = &[
+    ("cluster::keys_of_any_node_are_found", any_node),
+    ("cluster::hash_tag_makes_init_one_transaction", hash_tag),
+    ("cluster::without_a_hash_tag_init_keeps_the_order", ordered),
+    ("cluster::slots_that_move_are_followed", moved),
+    ("cluster::node_that_is_down_is_an_error_for_its_keys", down),
+    ("cluster::changes_on_every_node_are_reported", push),
+    ("cluster::single_store_says_that_it_is_a_cluster", single),
+];
+
+struct Cluster(Vec<Server>);
+
+impl Cluster {
+    fn start() -> Self {
+        let nodes: Vec<_> = (0..3)
+            .map(|_| {
+                // The bus would be at the port plus 10 000, which another test may have.
+                let bus = crate::server::free_port().to_string();
+                Server::with(&[
+                    "--cluster-enabled",
+                    "yes",
+                    "--cluster-port",
+                    &bus,
+                    "--cluster-require-full-coverage",
+                    "no",
+                ])
+            })
+            .collect();
+        for (n, node) in nodes.iter().enumerate() {
+            let (first, last) = (n * 16384 / 3, (n + 1) * 16384 / 3 - 1);
+            node.ask::<()>(&["CLUSTER", "ADDSLOTSRANGE", &first.to_string(), &last.to_string()]);
+            node.ask::<()>(&["CLUSTER", "SET-CONFIG-EPOCH", &(n + 1).to_string()]);
+        }
+        for node in &nodes[1..] {
+            let (_, bus): (String, String) = node.ask(&["CONFIG", "GET", "cluster-port"]);
+            nodes[0].ask::<()>(&["CLUSTER", "MEET", "127.0.0.1", &node.port.to_string(), &bus]);
+        }
+        let cluster = Self(nodes);
+        eventually("the nodes know each other", || {
+            cluster.0.iter().all(|node| {
+                let slots: Vec<flagstore_redis::redis::Value> = node.ask(&["CLUSTER", "SLOTS"]);
+                slots.len() == 3 && node.ask::<String>(&["CLUSTER", "INFO"]).contains("cluster_state:ok")
+            })
+        });
+        cluster
+    }
+
+    fn builder(&self) -> RedisStoreBuilder {
+        RedisStore::builder().cluster(self.0.iter().map(Server::url))
+    }
+
+    fn owner(&self, key: &str) -> &Server {
+        let slot: usize = self.0[0].ask(&["CLUSTER", "KEYSLOT", key]);
+        (0..3).find(|n| slot < (n + 1) * 16384 / 3).map(|n| &self.0[n]).unwrap()
+    }
+}
+
+/// Prefixes that lie on different nodes, and all operations on each.
+fn any_node() {
+    let cluster = Cluster::start();
+    for prefix in ["", "a", "b", "c", "d", "{a}", "{b}", "{c}"] {
+        let store = cluster.builder().prefix(prefix).build().unwrap();
+        assert!(!store.is_initialized().unwrap());
+        assert_eq!(version(&store), None);
+        store.init(&flags(1)).unwrap();
+        assert!(store.is_initialized().unwrap() && store.is_available());
+        upsert(&store, 3).unwrap();
+        assert_eq!(store.upsert(&Kind::FEATURES, "dark-mode", &flag(2)).unwrap(), Upsert::Stale(flag(3)));
+        assert_eq!(store.get_all(&Kind::FEATURES).unwrap().by_key.len(), 1);
+        assert_eq!(version(&cluster.builder().prefix(prefix).build().unwrap()), Some(3));
+    }
+}
+
+fn data(flags: &[&str], segments: &[&str]) -> AllData {
+    let item =
+        |key: &&str| ((*key).to_owned(), Item::parse(format!(r#"{{"key":"{key}","version":1}}"#)).unwrap());
+    AllData::new()
+        .with(Kind::FEATURES, flags.iter().map(item))
+        .with(Kind::SEGMENTS, segments.iter().map(item))
+}
+
+fn hash_tag() {
+    let cluster = Cluster::start();
+    let store = cluster.builder().prefix("{ld}").build().unwrap();
+    store.init(&data(&["a", "b"], &["s"])).unwrap();
+    let statistics: String = cluster.owner("{ld}").ask(&["INFO", "commandstats"]);
+    assert!(statistics.contains("cmdstat_exec:calls=1,"), "{statistics}");
+    store.init(&data(&["b"], &[])).unwrap();
+    assert_eq!(store.get_all(&Kind::FEATURES).unwrap().by_key.len(), 1);
+    assert!(store.get_all(&Kind::SEGMENTS).unwrap().by_key.is_empty());
+}
+
+/// What was there and is not given goes away, and what is given is there.
+fn ordered() {
+    let cluster = Cluster::start();
+    let store = cluster.builder().prefix("untagged").build().unwrap();
+    store.init(&data(&["a", "b"], &["s", "t"])).unwrap();
+    store.init(&data(&["b", "c"], &["t"])).unwrap();
+    let keys = |kind| {
+        let mut keys: Vec<_> = store.get_all(&kind).unwrap().by_key.into_keys().collect();
+        keys.sort();
+        keys
+    };
+    assert_eq!(keys(Kind::FEATURES), ["b", "c"]);
+    assert_eq!(keys(Kind::SEGMENTS), ["t"]);
+    for node in &cluster.0 {
+        let statistics: String = node.ask(&["INFO", "commandstats"]);
+        assert!(!statistics.contains("cmdstat_exec"), "{statistics}");
+    }
+}
+
+/// The slots go to another node, while a store knows the old one.
+fn moved() {
+    let cluster = Cluster::start();
+    let store = cluster.builder().prefix("{ld}").build().unwrap();
+    store.init(&flags(1)).unwrap();
+    let slot: usize = cluster.0[0].ask(&["CLUSTER", "KEYSLOT", "{ld}"]);
+    let from = cluster.owner("{ld}");
+    let to = cluster.0.iter().find(|node| node.port != from.port).unwrap();
+    let id = |node: &Server| node.ask::<String>(&["CLUSTER", "MYID"]);
+    let (slot, from_id, to_id) = (slot.to_string(), id(from), id(to));
+    to.ask::<()>(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from_id]);
+    from.ask::<()>(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to_id]);
+    from.ask::<()>(&["MIGRATE", "127.0.0.1", &to.port.to_string(), "{ld}:features", "0", "5000"]);
+    // On the way: the old node says ASK.
+    assert_eq!(version(&store), Some(1));
+    upsert(&store, 2).unwrap();
+    from.ask::<()>(&["MIGRATE", "127.0.0.1", &to.port.to_string(), "{ld}:$inited", "0", "5000"]);
+    for node in &cluster.0 {
+        node.ask::<()>(&["CLUSTER", "SETSLOT", &slot, "NODE", &to_id]);
+    }
+    // Arrived: it says MOVED.
+    assert_eq!(version(&store), Some(2));
+    upsert(&store, 3).unwrap();
+    store.init(&flags(4)).unwrap();
+    assert_eq!(version(&store), Some(4));
+    assert_eq!(to.ask::<String>(&["HGET", "{ld}:features", "dark-mode"]), flag(4).json());
+}
+
+fn down() {
+    let mut cluster = Cluster::start();
+    let store = cluster.builder().prefix("{ld}").build().unwrap();
+    upsert(&store, 1).unwrap();
+    let port = cluster.owner("{ld}").port;
+    let node = cluster.0.iter_mut().find(|node| node.port == port).unwrap();
+    node.stop();
+    assert!(upsert(&store, 2).is_err() && !store.is_available());
+    node.start_again();
+    eventually("the node is back", || upsert(&store, 3).is_ok());
+}
+
+fn push() {
+    let cluster = Cluster::start();
+    let store = cluster.builder().prefix("untagged").build().unwrap();
+    let (sender, changes) = std::sync::mpsc::channel();
+    let watch = store.changes().watch(Box::new(move |change| drop(sender.send(change))));
+    let next = || changes.recv_timeout(HANG / 2).unwrap();
+    assert_eq!(next(), Change::Anything);
+    for n in 0..12 {
+        let kind = Kind::new(format!("kind-{n}"));
+        assert_eq!(store.upsert(&kind, "a", &flag(1)).unwrap(), Upsert::Applied);
+        assert_eq!(next(), Change::Kind(kind));
+    }
+    drop(watch);
+    eventually("the threads end", || changes.try_recv() == Err(std::sync::mpsc::TryRecvError::Disconnected));
+}
+
+fn single() {
+    let cluster = Cluster::start();
+    let errors = cluster.0.iter().filter_map(|node| upsert(&node.store(), 1).err());
+    let errors: Vec<_> = errors.map(|error| error.to_string()).collect();
+    assert_eq!(errors.len(), 2);
+    assert!(errors.iter().all(|error| error.contains("this is a cluster")), "{errors:?}");
+}

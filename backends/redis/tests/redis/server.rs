@@ -1,0 +1,122 @@
+use std::fs::File;
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+
+use flagstore_redis::redis::{Client, Connection, FromRedisValue};
+use flagstore_redis::{RedisStore, RedisStoreBuilder};
+use tempfile::TempDir;
+
+use crate::eventually;
+
+/// A redis-server process of a test, killed on drop, so also when the test panics.
+pub(crate) struct Server {
+    process: Option<Child>,
+    pub(crate) port: u16,
+    arguments: Vec<String>,
+    folder: TempDir,
+}
+
+impl Server {
+    pub(crate) fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// With these arguments besides the port.
+    pub(crate) fn with(arguments: &[&str]) -> Self {
+        let mut server = Self::stopped(arguments);
+        server.start_again();
+        server
+    }
+
+    /// One that is not running yet.
+    pub(crate) fn stopped(arguments: &[&str]) -> Self {
+        let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        Self { process: None, port: free_port(), arguments, folder: TempDir::new().unwrap() }
+    }
+
+    pub(crate) fn start_again(&mut self) {
+        let port = self.port.to_string();
+        let ports = match self.arguments.iter().any(|argument| argument == "--tls-port") {
+            true => ["--port".to_owned(), "0".to_owned(), "--tls-port".to_owned(), port],
+            false => ["--port".to_owned(), port, "--tcp-backlog".to_owned(), "64".to_owned()],
+        };
+        let log = File::options().create(true).append(true).open(self.folder.path().join("log")).unwrap();
+        // A configuration file, because Sentinel wants one.
+        let file = self.folder.path().join("redis.conf");
+        if !file.exists() {
+            File::create(&file).unwrap();
+        }
+        let tls = self.arguments.iter().filter(|argument| *argument != "--tls-port");
+        let process = Command::new("redis-server")
+            .arg(file)
+            .args(ports)
+            .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir"])
+            .arg(self.folder.path())
+            .args(tls)
+            .stdout(Stdio::from(log))
+            .stdin(Stdio::null())
+            .spawn();
+        self.process = Some(process.unwrap());
+        eventually("redis-server listens", || std::net::TcpStream::connect(("127.0.0.1", self.port)).is_ok());
+    }
+
+    pub(crate) fn stop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+
+    /// Stops it from answering, with all connections open; `CONT` ends that.
+    pub(crate) fn signal(&self, signal: &str) {
+        let pid = self.process.as_ref().unwrap().id().to_string();
+        assert!(Command::new("kill").args([format!("-{signal}"), pid]).status().unwrap().success());
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn builder(&self) -> RedisStoreBuilder {
+        RedisStore::builder().url(self.url())
+    }
+
+    pub(crate) fn store(&self) -> RedisStore {
+        self.builder().build().unwrap()
+    }
+
+    /// A connection that is not the store's.
+    pub(crate) fn raw(&self) -> Connection {
+        Client::open(self.url()).unwrap().get_connection().unwrap()
+    }
+
+    /// The answer to a command of several words.
+    pub(crate) fn ask<T: FromRedisValue>(&self, words: &[&str]) -> T {
+        ask(&mut self.raw(), words)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+pub(crate) fn ask<T: FromRedisValue>(connection: &mut Connection, words: &[&str]) -> T {
+    let mut command = flagstore_redis::redis::Cmd::new();
+    command.arg(words);
+    command.query(connection).unwrap_or_else(|error| panic!("{words:?}: {error}"))
+}
+
+/// Of those below the system's own, so that no outgoing connection has it when a server is started again.
+pub(crate) fn free_port() -> u16 {
+    use std::sync::atomic::{AtomicU16, Ordering};
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = 10_000 + (std::process::id() % 90) as u16 * 200;
+    loop {
+        let port = first + NEXT.fetch_add(1, Ordering::Relaxed) % 200;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
