@@ -27,8 +27,7 @@ impl Fixture for Sqlite {
     }
 
     fn open(&self, prefix: &str) -> Result<Arc<dyn FeatureStoreCore>, StoreError> {
-        let limit =
-            |connection: &Connection| connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, LIMIT).map(drop);
+        let limit = |to: &Connection| to.set_limit(Limit::SQLITE_LIMIT_LENGTH, LIMIT).map(drop);
         Ok(Arc::new(SqliteStore::builder(self.file()).prefix(prefix).configure(limit).build()?))
     }
 
