@@ -225,6 +225,7 @@ impl CacheFault {
                 "writing::init_replaces_what_is_cached",
                 "writing::init_ends_cached_misses",
                 "writing::late_update_brings_the_newer_item",
+                "writing::late_update_brings_what_is_stored_at_the_same_version",
                 "writing::rejected_item_is_never_among_all",
                 "failures::failed_update_goes_on_in_a_lasting_cache",
                 "stress::readers_never_see_a_version_go_back",

@@ -120,8 +120,9 @@ impl CachingStoreBuilder {
     }
 
     /// Sets whether the data of the last init, with all updates since, is kept to bring the database up to
-    /// date after an outage. [`CacheMode::Forever`] does so in any case. The data is shared with the cache and
-    /// costs little more than its keys. Defaults to no: after an outage the status is stale, and whoever feeds
+    /// date after an outage. That includes what the database has not taken, which reads do not show until it
+    /// has. [`CacheMode::Forever`] does so in any case. The data is shared with the cache and costs little more
+    /// than its keys. Defaults to no: after an outage the status is stale, and whoever feeds
     /// the store has to send everything again.
     pub fn refill(self, refill: bool) -> Self {
         Self { refill, ..self }

@@ -291,7 +291,7 @@ impl Cache {
     /// Makes the item one of all, or, if there is none any more, takes it out.
     fn patch_all(&self, place: &Place, item: Option<&Item>) {
         let live = item.filter(|item| !item.is_deleted());
-        let is_as_before = |all: &All| all.live.get(&place.key).map(Item::version) == live.map(Item::version);
+        let is_as_before = |all: &All| all.live.get(&place.key) == live;
         if self.all.read().get(&place.kind).is_none_or(is_as_before) {
             return;
         }

@@ -56,6 +56,9 @@ use crate::{AllData, FeatureStore, FeatureStoreCore, Item, Kind, LiveItems, Stor
 /// update and the init all the same, goes on with them, and counts as initialized; the error is returned in
 /// either case.
 ///
+/// Updates run at once. An init waits for those that are under way, and those that come wait for it, because
+/// it ignores versions, and the cache has to take both in the order of the database.
+///
 /// # Status and recovery
 ///
 /// The first call that fails with [`Unavailable`](crate::ErrorKind::Unavailable) or

@@ -1,7 +1,7 @@
 use std::thread;
 use std::time::Duration;
 
-use flagstore_core::{CacheMode, ErrorKind, FeatureStoreCore, Kind, StalePolicy};
+use flagstore_core::{ErrorKind, FeatureStoreCore, Kind, StalePolicy};
 
 use super::{HEALTHY, Setup, short};
 use crate::CacheSettings;
@@ -194,8 +194,7 @@ fn background_refresh_survives_a_panic(database: &Database<'_>) {
 /// An item that was read anew joins the others, which are still there when the database is not.
 fn one_new_item_does_not_end_all_old_ones(database: &Database<'_>) {
     for policy in POLICIES {
-        let mode = CacheMode::For(Duration::from_millis(20));
-        let setup = Setup::new(database, CacheSettings { mode, stale_policy: policy(None), ..short() });
+        let setup = Setup::new(database, CacheSettings { stale_policy: policy(None), ..short() });
         setup.core.inner().init(&flags([("a", item("a", 1, "")), ("b", item("b", 1, ""))])).succeed();
         assert_eq!(setup.all().len(), 2);
         setup.another_writes("a", 2);

@@ -14,6 +14,7 @@ pub(super) fn cases() -> Vec<Case> {
         Case::new(update_is_read_without_the_database),
         Case::new(update_is_one_call),
         Case::new(late_update_brings_the_newer_item),
+        Case::new(late_update_brings_what_is_stored_at_the_same_version),
         Case::new(rejected_item_is_never_among_all),
         Case::new(update_ends_a_cached_miss),
         Case::new(deletion_is_read_without_the_database),
@@ -119,6 +120,19 @@ fn late_update_brings_the_newer_item(database: &Database<'_>) {
         setup.without_the_database(|| {
             assert_eq!(setup.get("a"), Some(stored.clone()), "{setup}");
             assert_eq!(setup.all(), [("a".to_owned(), 5)], "{setup}");
+        });
+    }
+}
+
+/// Two texts of one version: what is stored counts, wherever it is read.
+fn late_update_brings_what_is_stored_at_the_same_version(database: &Database<'_>) {
+    for setup in caching(database) {
+        setup.store.init(&flags([("a", item("a", 5, "cached"))])).succeed();
+        setup.core.inner().init(&flags([("a", item("a", 5, "stored"))])).succeed();
+        assert_eq!(setup.upsert("a", 5), Upsert::Stale(item("a", 5, "stored")), "{setup}");
+        setup.without_the_database(|| {
+            assert_eq!(setup.get("a"), Some(item("a", 5, "stored")), "{setup}");
+            assert_eq!(setup.store.all(&Kind::FEATURES).succeed()["a"], item("a", 5, "stored"), "{setup}");
         });
     }
 }
