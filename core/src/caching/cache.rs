@@ -307,10 +307,10 @@ impl Cache {
 
     /// What an init has put in place of everything else, except for `unknown`, which has to be looked up.
     pub(super) fn put_init(&self, all_data: &AllData, unknown: &[(Kind, String)], before: Before) {
+        let (levels, kinds) = (all_data.dependency_levels(), snapshot_of(all_data, unknown));
         let mut changes = self.changes.lock();
-        let kinds = snapshot_of(all_data, unknown);
         if changes.invalidations == before.invalidations {
-            self.replace(&mut changes, all_data, &kinds, unknown);
+            self.replace(&mut changes, &levels, &kinds, unknown);
         } else {
             // Somebody may have changed it after this init, and before it was forgotten.
             kinds.keys().for_each(|kind| self.forget_kind(&mut changes, kind));
@@ -321,21 +321,21 @@ impl Cache {
 
     /// An init that the database has not taken. A lasting cache takes it.
     pub(super) fn put_unwritten_init(&self, all_data: &AllData) {
+        let (levels, kinds) = (all_data.dependency_levels(), snapshot_of(all_data, &[]));
         let mut changes = self.changes.lock();
-        let kinds = snapshot_of(all_data, &[]);
         if self.is_lasting() {
-            self.replace(&mut changes, all_data, &kinds, &[]);
+            self.replace(&mut changes, &levels, &kinds, &[]);
             self.missing.invalidate_all();
         }
         changes.kept.put_init(kinds, false);
     }
 
-    /// Puts the items of these kinds in place of all others, in the order of the data: whoever sees a flag sees
-    /// what it refers to.
+    /// Puts the items of these kinds in place of all others, level by level: an init of the database may be
+    /// atomic, this is one item after another, and whoever sees a flag has to see what it refers to.
     fn replace(
         &self,
         changes: &mut Changes,
-        all_data: &AllData,
+        levels: &[Vec<(&Kind, &str, &Item)>],
         kinds: &Snapshot,
         unknown: &[(Kind, String)],
     ) {
@@ -344,9 +344,9 @@ impl Cache {
         }
         changes.discard_flights(|kind, _| kinds.contains_key(kind));
         let fresh_until = self.fresh_until();
-        for (kind, items) in all_data.kinds() {
-            for (key, item) in items.filter_map(|(key, _)| kinds[kind].get_key_value(key)) {
-                let place = Place { kind: kind.clone(), key: Arc::clone(key) };
+        for (kind, key, _) in levels.iter().flatten() {
+            if let Some((key, item)) = kinds[*kind].get_key_value(*key) {
+                let place = Place { kind: (*kind).clone(), key: Arc::clone(key) };
                 self.entries.insert(place, Entry { item: item.clone(), fresh_until });
             }
         }

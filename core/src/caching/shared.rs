@@ -177,8 +177,6 @@ impl Shared {
     }
 
     pub(super) fn initialize(&self, all_data: &AllData) -> Result<(), StoreError> {
-        // For the cache too: an init of the database may be atomic, that of the cache is one item after another.
-        let all_data = &all_data.clone().in_dependency_order();
         let mut inits = self.inits.write();
         let before = self.cache.before_a_write();
         let result = self.core.init(all_data);
