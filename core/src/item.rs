@@ -5,6 +5,10 @@ use std::sync::{Arc, OnceLock};
 use serde::de::{self, DeserializeOwned, Deserializer, Visitor};
 use serde::{Deserialize, Serialize};
 
+use outline::outline;
+
+mod outline;
+
 /// The highest version that every LaunchDarkly SDK can represent: 2^53, the limit of a double.
 pub const MAX_VERSION: u64 = 1 << 53;
 
@@ -57,7 +61,9 @@ impl Item {
     /// # Errors
     ///
     /// When the text is not a JSON object, its version is not a whole number from 0 to [`MAX_VERSION`]
-    /// (`2.0` is accepted as 2), its `deleted` is not a boolean, or one of the two is there twice.
+    /// (`2.0` is accepted as 2), its `deleted` is not a boolean, or one of the two is there twice. What is
+    /// inside the object's arrays and objects has to end, and is not looked at before it is
+    /// [decoded](Self::decode): that would take most of the time of reading an item from a database.
     pub fn parse(json: impl Into<Box<str>>) -> Result<Self, DecodeError> {
         let json = json.into();
         let header = Header::read(&json)?;
@@ -193,7 +199,7 @@ impl From<serde_json::Error> for DecodeError {
     }
 }
 
-/// The two properties that a store looks at. The rest is checked to be JSON and skipped.
+/// The two properties that a store looks at.
 #[derive(Deserialize)]
 #[serde(expecting = "a JSON object with a version")]
 struct Header {
@@ -208,7 +214,8 @@ impl Header {
         if json.trim_start().starts_with('[') {
             return Err(de::Error::custom("expected a JSON object with a version, found an array"));
         }
-        serde_json::from_str(json)
+        // An error is that of the whole text, so that it says where.
+        serde_json::from_str(&outline(json)).or_else(|_| serde_json::from_str(json))
     }
 
     fn is_deleted(&self) -> bool {

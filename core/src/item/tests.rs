@@ -89,6 +89,14 @@ fn what_is_not_an_object_is_rejected() {
     }
 }
 
+/// The whole text is looked at only by those who need it.
+#[test]
+fn what_is_wrong_inside_a_value_shows_when_it_is_decoded() {
+    let item = Item::parse(r#"{"rules":[tru],"version":3}"#).unwrap();
+    assert_eq!((item.version(), item.is_deleted()), (3, false));
+    assert!(item.decode::<serde_json::Value>().is_err());
+}
+
 #[test]
 fn only_an_item_that_says_so_states_deleted() {
     assert!(Item::parse(r#"{"version":1,"deleted":false}"#).unwrap().states_deleted());
