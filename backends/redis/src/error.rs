@@ -110,9 +110,10 @@ impl Failure {
             })
     }
 
-    /// Whether the user may not run this command.
-    pub(crate) fn is_forbidden(&self) -> bool {
-        self.is_server(Server::NoPerm)
+    /// Whether the reason may be that the server runs no scripts for this user: the ACL forbids them, or a
+    /// command in them, or it does not know the command.
+    pub(crate) fn may_concern_scripts(&self) -> bool {
+        self.is_server(Server::NoPerm) || self.is_server(Server::ResponseError)
     }
 
     pub(crate) fn is_server(&self, kind: Server) -> bool {

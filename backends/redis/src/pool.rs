@@ -225,21 +225,27 @@ impl Session {
         self.ask(|connection| command.query(connection))
     }
 
-    /// Executes a transaction: all of its commands, or an error.
+    /// Executes a transaction: all of its commands without an error, or an error.
     pub(crate) fn execute(&mut self, transaction: &Pipeline) -> Result<(), Failure> {
-        let replies = self.exchange(&transaction.get_packed_pipeline(), transaction.len() + 2)?;
-        self.is_watching = false;
-        // A command that was refused makes EXEC fail, and says why. One that fails later stands in its answer.
-        for reply in &replies {
-            let of_exec = if let Value::Array(replies) = reply { replies.as_slice() } else { &[] };
-            for reply in of_exec.iter().chain([reply]) {
-                if let Value::ServerError(error) = reply {
-                    return Err(RedisError::from(error.clone()).into());
-                }
-            }
+        for answer in self.transact(transaction)? {
+            answer.extract_error()?;
         }
-        match replies.last() {
-            Some(Value::Array(_)) => Ok(()),
+        Ok(())
+    }
+
+    /// Executes a transaction, and returns what each of its commands answered, which may be an error: the
+    /// server executes the others all the same.
+    pub(crate) fn transact(&mut self, transaction: &Pipeline) -> Result<Vec<Value>, Failure> {
+        let mut replies = self.exchange(&transaction.get_packed_pipeline(), transaction.len() + 2)?;
+        self.is_watching = false;
+        let executed = replies.pop();
+        // A command that was refused makes EXEC fail, and says why.
+        for reply in replies {
+            reply.extract_error()?;
+        }
+        match executed {
+            Some(Value::Array(answers)) => Ok(answers),
+            Some(Value::ServerError(error)) => Err(RedisError::from(error).into()),
             // Nil: something that was watched has changed.
             _ => Err(Failure::NotExecuted),
         }

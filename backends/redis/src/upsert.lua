@@ -1,8 +1,9 @@
--- Stores an item, unless something as new is stored, or something whose version this cannot tell for certain:
--- then it returns what is stored. KEYS[1] is the hash. ARGV: the item's key, its JSON, its version, and a text
--- that the caller knows to be older or no item.
+-- Makes way for an item: deletes what is older. What is as new, or has a version that this cannot tell for certain,
+-- it returns instead. KEYS[1] is the hash. ARGV: the item's key, its version, and a text that the caller knows to be
+-- older or no item.
 local stored = redis.call('HGET', KEYS[1], ARGV[1])
-if stored and stored ~= ARGV[4] then
+if not stored then return false end
+if stored ~= ARGV[3] then
     -- A quote without a backslash before it, so this is a name or a value and no part of a text. It is the
     -- item's own name if behind it nothing ends but the item, or if before it nothing has begun but the item.
     -- The Relay and most SDKs write it near the end, others first.
@@ -18,7 +19,7 @@ if stored and stored ~= ARGV[4] then
             version = string.match(stored, '^"version"%s*:%s*(%d+)%f[,}%s]', at)
         end
     end
-    if not version or tonumber(version) >= tonumber(ARGV[3]) then return stored end
+    if not version or tonumber(version) >= tonumber(ARGV[2]) then return stored end
 end
-redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+redis.call('HDEL', KEYS[1], ARGV[1])
 return false

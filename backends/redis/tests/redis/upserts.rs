@@ -18,6 +18,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("upserts::changes_in_between_are_found", races),
     ("upserts::scripts_come_back_after_script_flush", script_flush),
     ("upserts::where_scripts_are_forbidden_it_watches", forbidden_scripts),
+    ("upserts::where_scripts_do_not_work_it_watches", no_scripts),
     ("upserts::where_writes_are_forbidden_it_is_an_error", forbidden_writes),
 ];
 
@@ -44,6 +45,7 @@ fn one_command() {
         assert_eq!(store.upsert(&Kind::FEATURES, "large", &large(version)).unwrap(), Upsert::Applied);
     }
     assert_eq!(calls(&server, "evalsha") - before, 20);
+    assert_eq!(calls(&server, "hsetnx"), 22, "twice where the server did not know the script");
     assert_eq!(calls(&server, "watch"), 0);
 }
 
@@ -218,6 +220,25 @@ fn forbidden_scripts() {
     assert_eq!(version(&store), Some(49 * 8 + 7 + 2));
     // And no WATCH is left on a connection: an init would not be executed.
     (0..20).for_each(|n| store.init(&crate::flags(n)).unwrap());
+}
+
+/// What the script needs is forbidden, or scripts are not known there at all: nothing is lost, and it watches.
+fn no_scripts() {
+    let renamed = ["--rename-command", "EVAL", "", "--rename-command", "EVALSHA", ""];
+    let unknown = Server::with(&renamed);
+    let server = Server::start();
+    for store in [
+        unknown.store(),
+        restricted(&server, &["+@all", "-hdel"]),
+        restricted(&server, &["+@all", "-hsetnx"]),
+    ] {
+        for version in 1..5 {
+            upsert(&store, version).unwrap();
+            assert_eq!(crate::version(&store), Some(version));
+        }
+        assert_eq!(store.upsert(&Kind::FEATURES, "dark-mode", &flag(3)).unwrap(), Upsert::Stale(flag(4)));
+        store.init(&crate::flags(0)).unwrap();
+    }
 }
 
 /// A user that may not write at all does not make the store believe that scripts are the reason.
