@@ -1,17 +1,19 @@
 use std::error::Error;
 use std::fmt;
+use std::ops::DerefMut;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use flagstore_core::StoreError;
 use redis::io::tcp::TcpSettings;
-use redis::{Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion};
+use redis::{Client, Connection, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion};
 
 use crate::cluster::Cluster;
 use crate::connect::{Connector, Sentinels};
 use crate::connections::Connections;
 use crate::error::STORE;
+use crate::injected::{InjectedPool, TakeOut};
 use crate::pool::Pool;
 use crate::schema::Keys;
 use crate::store::RedisStore;
@@ -72,6 +74,7 @@ pub struct RedisStoreBuilder {
 enum Server {
     Url(String),
     Client(Box<Client>),
+    Pool(Box<Client>, Arc<TakeOut>),
 }
 
 /// What a new connection authenticates with. Its `Debug` does not show the password.
@@ -144,6 +147,40 @@ impl RedisStoreBuilder {
     /// connection there goes into the store's own. The other options beat it. Defaults to none.
     pub fn client(self, client: Client) -> Self {
         Self { server: Server::Client(Box::new(client)), ..self }
+    }
+
+    /// Sets a pool of the program's own, which is never closed, in place of the store's: `take_out` takes a
+    /// connection out of it, for one call, and has to return within the time that it is given. With r2d2, which
+    /// looks at a connection without a deadline before it hands it out, that takes `test_on_check_out(false)`.
+    ///
+    /// A connection goes back with read and write timeouts of [`timeout`](Self::timeout), or if it cannot be
+    /// used again, closed. The client has to be the one that the pool was made with: [`RedisStore::changes`]
+    /// needs a connection of its own. No option that describes a connection can be set besides, and `pool_size`,
+    /// `connect_timeout` and `idle_timeout` are the pool's business. Defaults to none.
+    ///
+    /// ```
+    /// use flagstore_redis::{RedisStore, redis};
+    ///
+    /// let client = redis::Client::open("redis://redis.internal/2")?;
+    /// let pool = r2d2::Pool::builder().test_on_check_out(false).build_unchecked(client.clone());
+    /// let store = RedisStore::builder().pool(client, move |timeout| pool.get_timeout(timeout)).build()?;
+    /// assert_eq!(store.to_string(), "Redis(redis.internal:6379/2, launchdarkly)");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn pool<C, E>(
+        self,
+        client: Client,
+        take_out: impl Fn(Duration) -> Result<C, E> + Send + Sync + 'static,
+    ) -> Self
+    where
+        C: DerefMut<Target = Connection> + 'static,
+        E: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let take_out: Arc<TakeOut> = Arc::new(move |timeout| match take_out(timeout) {
+            Ok(connection) => Ok(Box::new(connection)),
+            Err(error) => Err(error.into()),
+        });
+        Self { server: Server::Pool(Box::new(client), take_out), ..self }
     }
 
     /// Sets the host name or IP address. Defaults to the URL's.
@@ -299,7 +336,7 @@ impl RedisStoreBuilder {
         self.check(&info, &nodes)?;
 
         let keys = Keys::new(self.prefix);
-        let Self { credentials, connect_timeout: timeout, pool_size, idle_timeout, .. } = self;
+        let Self { server, credentials, connect_timeout: timeout, pool_size, idle_timeout, .. } = self;
         let connector = Arc::new(Connector { info, credentials, timeout, sentinels });
         let connections = if self.cluster.is_some() {
             let seeds = nodes.iter().map(|node| match node.addr() {
@@ -310,6 +347,8 @@ impl RedisStoreBuilder {
             });
             let seeds = seeds.collect();
             Connections::Cluster(Arc::new(Cluster::new(connector, seeds, pool_size, idle_timeout)))
+        } else if let Server::Pool(_, take_out) = server {
+            Connections::Injected(InjectedPool { connector, take_out, timeout: self.timeout })
         } else {
             let its_own = Arc::clone(&connector);
             let connect = Arc::new(move || its_own.connect());
@@ -332,7 +371,7 @@ impl RedisStoreBuilder {
         let info = match (nodes.first(), &self.server) {
             (Some(node), _) => node.clone(),
             (None, Server::Url(url)) => parse("url", url)?,
-            (None, Server::Client(client)) => client.get_connection_info().clone(),
+            (None, Server::Client(client) | Server::Pool(client, _)) => client.get_connection_info().clone(),
         };
         let mut settings = info.redis_settings().clone();
         if let Some(database) = self.database {
@@ -348,7 +387,9 @@ impl RedisStoreBuilder {
             settings = settings.set_protocol(protocol);
         }
         let tcp = match &self.server {
-            Server::Client(client) => client.get_connection_info().tcp_settings().clone(),
+            Server::Client(client) | Server::Pool(client, _) => {
+                client.get_connection_info().tcp_settings().clone()
+            }
             // A command is sent whole, and should not wait for the answer to a part of it.
             Server::Url(_) => TcpSettings::default().set_nodelay(true),
         };
@@ -411,6 +452,11 @@ impl RedisStoreBuilder {
         if settings.username().is_some() && settings.password().is_none() && self.credentials.is_none() {
             return Err(wrong("username", "needs a password, or a callback for credentials"));
         }
+        if let Server::Pool(..) = self.server
+            && let Some(field) = self.describes_connections()
+        {
+            return Err(wrong(field, "cannot be set besides a pool, whose connections are made already"));
+        }
         if self.cluster.is_some() {
             if nodes.is_empty() {
                 return Err(wrong("cluster", "needs the URL of at least one node"));
@@ -426,6 +472,27 @@ impl RedisStoreBuilder {
             }
         }
         Ok(())
+    }
+}
+
+impl RedisStoreBuilder {
+    /// The first option that is set and says how connections are made.
+    fn describes_connections(&self) -> Option<&'static str> {
+        let set = [
+            ("host", self.host.is_some()),
+            ("port", self.port.is_some()),
+            ("unix_socket", self.unix_socket.is_some()),
+            ("database", self.database.is_some()),
+            ("username", self.username.is_some()),
+            ("password", self.password.is_some()),
+            ("credentials", self.credentials.is_some()),
+            ("protocol", self.protocol.is_some()),
+            #[cfg(any(feature = "tls-native-tls", feature = "tls-rustls"))]
+            ("tls", self.tls.is_set()),
+            ("sentinel", self.sentinel.is_some()),
+            ("cluster", self.cluster.is_some()),
+        ];
+        set.into_iter().find(|(_, is_set)| *is_set).map(|(field, _)| field)
     }
 }
 

@@ -12,6 +12,7 @@ use crate::cluster::Cluster;
 use crate::connect::Connector;
 use crate::connections::Connections;
 use crate::error::Failure;
+use crate::injected::InjectedPool;
 use crate::schema::Keys;
 
 /// How long a connection is listened to before the thread looks whether the watch still lasts.
@@ -41,7 +42,9 @@ enum Source {
 impl RedisChanges {
     pub(crate) fn new(connections: &Connections, keys: &Keys) -> Self {
         let source = match connections {
-            Connections::One { connector, .. } => Source::One(Arc::clone(connector)),
+            Connections::One { connector, .. } | Connections::Injected(InjectedPool { connector, .. }) => {
+                Source::One(Arc::clone(connector))
+            }
             Connections::Cluster(cluster) => Source::Cluster(Arc::clone(cluster)),
         };
         Self { source, keys: keys.clone() }

@@ -13,7 +13,8 @@ use redis::{ConnectionAddr, Value};
 
 use crate::connect::Connector;
 use crate::error::{Failure, Redirection};
-use crate::pool::{Pool, Session};
+use crate::pool::Pool;
+use crate::session::Session;
 
 /// How often a call follows a node that names another. Once is usual while slots move.
 const REDIRECTIONS: usize = 5;

@@ -86,9 +86,7 @@ impl Connector {
 }
 
 fn connect(info: ConnectionInfo, deadline: Instant) -> redis::RedisResult<Connection> {
-    // Saves two commands, which servers before 7.2 refuse.
-    let settings = info.redis_settings().clone().set_skip_set_lib_name();
-    let info = info.set_redis_settings(settings);
+    let info = silent(info);
     let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
     let connection = Client::open(info)?.get_connection_with_timeout(left)?;
     // The driver takes them back. Whoever uses the connection sets its own; this is for what follows here.
@@ -96,6 +94,12 @@ fn connect(info: ConnectionInfo, deadline: Instant) -> redis::RedisResult<Connec
     connection.set_read_timeout(Some(left))?;
     connection.set_write_timeout(Some(left))?;
     Ok(connection)
+}
+
+/// Without the two commands by which the driver introduces itself, and which servers before 7.2 refuse.
+pub(crate) fn silent(info: ConnectionInfo) -> ConnectionInfo {
+    let settings = info.redis_settings().clone().set_skip_set_lib_name();
+    info.set_redis_settings(settings)
 }
 
 fn at(example: &ConnectionAddr, host: &str, port: u16) -> ConnectionAddr {

@@ -5,11 +5,14 @@ use std::time::Instant;
 use crate::cluster::Cluster;
 use crate::connect::Connector;
 use crate::error::Failure;
-use crate::pool::{Pool, Session};
+use crate::injected::InjectedPool;
+use crate::pool::Pool;
+use crate::session::Session;
 
 /// The connections of a store: to one server, or to all nodes of a cluster.
 pub(crate) enum Connections {
     One { connector: Arc<Connector>, pool: Pool },
+    Injected(InjectedPool),
     Cluster(Arc<Cluster>),
 }
 
@@ -24,6 +27,7 @@ impl Connections {
     ) -> Result<T, Failure> {
         match self {
             Self::One { pool, .. } => pool.run(deadline, work),
+            Self::Injected(pool) => pool.run(deadline, work),
             Self::Cluster(cluster) => cluster.run(key, deadline, &mut work),
         }
     }
@@ -31,7 +35,7 @@ impl Connections {
     /// Whether one transaction can have all keys of this prefix.
     pub(crate) fn are_together(&self, prefix: &str) -> bool {
         match self {
-            Self::One { .. } => true,
+            Self::One { .. } | Self::Injected(_) => true,
             Self::Cluster(_) => crate::cluster::hash_tag(prefix).is_some(),
         }
     }
@@ -41,7 +45,7 @@ impl Connections {
 impl fmt::Display for Connections {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::One { connector, .. } => connector.fmt(f),
+            Self::One { connector, .. } | Self::Injected(InjectedPool { connector, .. }) => connector.fmt(f),
             Self::Cluster(cluster) => cluster.fmt(f),
         }
     }

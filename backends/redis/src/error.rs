@@ -146,6 +146,17 @@ impl Failure {
             _ => Self::Connect { address, error },
         }
     }
+
+    /// A pool of the program's own had no connection, for a reason that may repeat what a server has said.
+    pub(crate) fn of_pool(error: &dyn std::error::Error, password: Option<&str>) -> Self {
+        let reason = error.to_string();
+        match password {
+            Some(secret) if !secret.is_empty() && reason.contains(secret) => {
+                Self::NotConnected("the pool says why, in words that repeat the password".to_owned())
+            }
+            _ => Self::NotConnected(format!("the pool: {reason}")),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -322,5 +333,16 @@ mod tests {
         let failure = Failure::connect("localhost:6379", error, Some("pa55"));
         let shown = format!("{failure} {failure:?} {:?}", failure.clone().during("get"));
         assert!(!shown.contains("pa55") && shown.contains("localhost:6379"), "{shown}");
+    }
+
+    /// What the pool of a program says may repeat what the server has said.
+    #[test]
+    fn a_pool_repeats_no_password() {
+        let error = io::Error::other("unknown command `AUTH`, with args: `pa55`");
+        for (password, repeats) in
+            [(Some("pa55"), false), (Some("other"), true), (Some(""), true), (None, true)]
+        {
+            assert_eq!(Failure::of_pool(&error, password).to_string().contains("pa55"), repeats);
+        }
     }
 }

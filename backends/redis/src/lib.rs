@@ -6,8 +6,10 @@ mod cluster;
 mod connect;
 mod connections;
 mod error;
+mod injected;
 mod pool;
 mod schema;
+mod session;
 mod store;
 #[cfg(any(feature = "tls-native-tls", feature = "tls-rustls"))]
 mod tls;

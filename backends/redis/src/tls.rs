@@ -13,6 +13,11 @@ pub(crate) struct Tls {
 }
 
 impl Tls {
+    pub(crate) fn is_set(&self) -> bool {
+        let Self { is_wanted, ca_certificate, client_certificate } = self;
+        is_wanted.is_some() || ca_certificate.is_some() || client_certificate.is_some()
+    }
+
     /// The address with what is set here.
     pub(crate) fn apply(&self, address: ConnectionAddr) -> Result<ConnectionAddr, StoreError> {
         let Self { is_wanted, ca_certificate, client_certificate } = self;

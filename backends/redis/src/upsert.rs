@@ -33,7 +33,7 @@ use redis::{Script, ServerErrorKind, Value};
 
 use crate::connections::Connections;
 use crate::error::Failure;
-use crate::pool::Session;
+use crate::session::Session;
 use crate::store::item_in;
 
 const TEXT: &str = include_str!("upsert.lua");

@@ -15,7 +15,8 @@ const LANES: usize = 16;
 /// Of well-formed JSON it makes well-formed JSON. Of anything else it makes something with the same faults, but
 /// for those that it left out.
 pub(super) fn outline(json: &str) -> String {
-    let mut outline = String::new();
+    // Enough for most items: a flag has some twenty properties.
+    let mut outline = String::with_capacity(json.len().min(512));
     let mut strings = Strings::default();
     let mut depth = 0;
     // Where what has to be copied begins. A bracket is a character of its own, so no other is cut.

@@ -7,6 +7,7 @@
 mod certificates;
 mod cluster;
 mod configuration;
+mod injected;
 mod push;
 mod resilience;
 mod secrets;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         certificates::TESTS,
         cluster::TESTS,
         configuration::TESTS,
+        injected::TESTS,
         push::TESTS,
         resilience::TESTS,
         secrets::TESTS,
