@@ -3,6 +3,8 @@ use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use flagstore_core::{AllData, FeatureStoreCore, Item, Kind};
 
@@ -133,5 +135,14 @@ impl<T> Succeed<T> for Result<T, flagstore_core::StoreError> {
     #[track_caller]
     fn succeed(self) -> T {
         self.unwrap_or_else(|error| panic!("unexpected error: {error}"))
+    }
+}
+
+/// Waits until something holds, and no longer than that.
+pub(crate) fn wait_for(patience: Duration, what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + patience;
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        thread::sleep(Duration::from_millis(1));
     }
 }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use flagstore_core::{FeatureStoreCore, Kind, StoreError};
+use flagstore_core::{CachingStoreBuilder, FeatureStoreCore, Kind, StoreError};
 
 use crate::cases;
 use crate::{CacheSettings, CachingStore, Case};
@@ -43,6 +43,12 @@ pub trait Fixture: Send + Sync + 'static {
     /// The environment variable, and its value, by which a fixture in another process finds the same
     /// database. `None` if no other process can.
     fn shared_by(&self) -> Option<(&'static str, String)> {
+        None
+    }
+
+    /// A cache above a handle as [`open`](Self::open) makes it, which is told of what others write under this
+    /// prefix. `None` if the store cannot tell.
+    fn told_of_changes(&self, _prefix: &str) -> Option<CachingStoreBuilder> {
         None
     }
 

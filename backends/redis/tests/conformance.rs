@@ -4,11 +4,10 @@
 
 mod service;
 
-use std::process::ExitCode;
-use std::sync::Arc;
+use std::{process::ExitCode, sync::Arc};
 
 use flagstore_conformance::{Fixture, run_in_every_mode};
-use flagstore_core::{FeatureStoreCore, Kind, StoreError};
+use flagstore_core::{CachingStoreBuilder, CachingStoreWrapper, FeatureStoreCore, Kind, StoreError};
 use flagstore_redis::RedisStore;
 use flagstore_redis::redis::{Client, cmd};
 use service::{Service, URL};
@@ -33,6 +32,12 @@ impl Fixture for Service {
 
     fn shared_by(&self) -> Option<(&'static str, String)> {
         Some((URL, self.url.clone().ok()?))
+    }
+
+    fn told_of_changes(&self, prefix: &str) -> Option<CachingStoreBuilder> {
+        let store = RedisStore::builder().url(self.url.as_deref().ok()?).prefix(prefix).build().ok()?;
+        let changes = store.changes();
+        Some(CachingStoreWrapper::builder(store).changes(changes))
     }
 
     fn open_unreachable(&self) -> Option<Arc<dyn FeatureStoreCore>> {

@@ -13,7 +13,7 @@ use crate::connections::Connections;
 ///
 /// Looks at `PRAGMA data_version`, on a connection of its own, at a fixed interval. That takes a few
 /// microseconds, and finds the commits of all other connections. SQLite cannot say what was written, so any
-/// change is reported as [`Change::Anything`].
+/// change is reported as [`Change::Anything`]. A watch ends with its store.
 ///
 /// ```
 /// use std::time::Duration;

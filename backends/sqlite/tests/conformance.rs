@@ -1,20 +1,15 @@
 //! Plugs the store into the suite.
 
-use std::process::ExitCode;
-use std::sync::Arc;
+use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use flagstore_conformance::{Fixture, run_in_every_mode};
-use flagstore_core::{FeatureStoreCore, Kind, StoreError};
-use flagstore_sqlite::SqliteStore;
-use flagstore_sqlite::rusqlite::{Connection, limits::Limit};
-use tempfile::TempDir;
+use flagstore_core::{CachingStoreBuilder, CachingStoreWrapper, FeatureStoreCore, Kind, StoreError};
+use flagstore_sqlite::{SqliteStore, rusqlite::Connection, rusqlite::limits::Limit};
 
 const FILE: &str = "FLAGSTORE_SQLITE_FILE";
 const LIMIT: i32 = 2_000_000;
-
 /// One file, in a folder of its own or that of the process that started this one.
-struct Sqlite(TempDir);
-
+struct Sqlite(tempfile::TempDir);
 impl Sqlite {
     fn file(&self) -> String {
         std::env::var(FILE).unwrap_or_else(|_| self.0.path().join("flags.db").display().to_string())
@@ -39,9 +34,14 @@ impl Fixture for Sqlite {
         Some((FILE, self.file()))
     }
 
+    fn told_of_changes(&self, prefix: &str) -> Option<CachingStoreBuilder> {
+        let store = SqliteStore::builder(self.file()).prefix(prefix).build().ok()?;
+        let changes = store.changes(Duration::from_millis(5));
+        Some(CachingStoreWrapper::builder(store).changes(changes))
+    }
+
     fn open_unreachable(&self) -> Option<Arc<dyn FeatureStoreCore>> {
-        let folder = TempDir::new().ok()?; // It ends with this function, and the database with it.
-        Some(Arc::new(SqliteStore::builder(folder.path().join("flags.db")).build().ok()?))
+        Some(Arc::new(SqliteStore::builder("/no/such/folder/flags.db").build().ok()?))
     }
 
     fn corrupt(&self, prefix: &str, kind: &Kind, key: &str) -> Option<()> {
@@ -56,5 +56,5 @@ impl Fixture for Sqlite {
 }
 
 fn main() -> ExitCode {
-    run_in_every_mode(|| Sqlite(TempDir::new().expect("a temporary folder")))
+    run_in_every_mode(|| Sqlite(tempfile::TempDir::new().expect("a temporary folder")))
 }

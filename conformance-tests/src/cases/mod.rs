@@ -4,6 +4,7 @@
 //! and does not compile without a warning.
 
 mod caching;
+mod changes;
 mod concurrency;
 mod delete;
 mod errors;
@@ -47,6 +48,7 @@ pub fn core() -> Vec<Case> {
         errors::cases(),
         concurrency::cases(),
         processes::cases(),
+        changes::cases(),
         runtimes::cases(),
     ]
     .into_iter()

@@ -65,6 +65,7 @@ pub(crate) enum Fault {
     HasNoLockBetweenProcesses,
     AcknowledgesBeforeItWrites,
     InitsFileByFile,
+    ReportsNoChanges,
     // Runtimes
     NeedsARuntime,
     BlocksOnARuntime,
@@ -183,6 +184,13 @@ impl Fault {
         (Self::HasNoLockBetweenProcesses, &["processes::highest_version_wins_between_processes"]),
         (Self::AcknowledgesBeforeItWrites, &["processes::a_killed_writer_loses_no_acknowledged_update"]),
         (Self::InitsFileByFile, &["processes::a_killed_writer_leaves_no_half_an_init"]),
+        (
+            Self::ReportsNoChanges,
+            &[
+                "changes::updates_of_another_process_reach_a_cache",
+                "changes::inits_of_another_process_reach_a_cache",
+            ],
+        ),
         // Runtimes
         (Self::NeedsARuntime, &["runtimes::calls_work_on_a_plain_thread"]),
         (
@@ -199,7 +207,10 @@ impl Fault {
     pub(crate) fn is_between_processes(self) -> bool {
         matches!(
             self,
-            Self::HasNoLockBetweenProcesses | Self::AcknowledgesBeforeItWrites | Self::InitsFileByFile
+            Self::HasNoLockBetweenProcesses
+                | Self::AcknowledgesBeforeItWrites
+                | Self::InitsFileByFile
+                | Self::ReportsNoChanges
         )
     }
 }

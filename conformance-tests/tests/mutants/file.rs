@@ -2,9 +2,13 @@ use std::fmt;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use flagstore_conformance::Fixture;
-use flagstore_core::{AllData, ErrorKind, FeatureStoreCore, Item, Items, Kind, StoreError, Upsert};
+use flagstore_core::{
+    AllData, CachingStoreBuilder, CachingStoreWrapper, Change, ChangeSource, ChangeWatch, ErrorKind,
+    FeatureStoreCore, Item, Items, Kind, StoreError, Upsert,
+};
 use parking_lot::Mutex;
 use tempfile::TempDir;
 
@@ -43,8 +47,26 @@ impl Fixture for FileFixture {
         true
     }
 
+    /// They are there, and never tell.
+    fn told_of_changes(&self, prefix: &str) -> Option<CachingStoreBuilder> {
+        Some(CachingStoreWrapper::builder(self.open(prefix).ok()?).changes(NoChanges))
+    }
+
+    fn patience(&self) -> Duration {
+        Duration::from_secs(1)
+    }
+
     fn shared_by(&self) -> Option<(&'static str, String)> {
         Some((DIRECTORY, self.directory.path().to_str().unwrap().to_owned()))
+    }
+}
+
+#[derive(Debug)]
+struct NoChanges;
+
+impl ChangeSource for NoChanges {
+    fn watch(&self, _on_change: Box<dyn Fn(Change) + Send + Sync>) -> ChangeWatch {
+        ChangeWatch::new(())
     }
 }
 

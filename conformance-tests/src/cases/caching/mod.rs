@@ -22,12 +22,11 @@ mod writing;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use flagstore_core::{CacheMode, DataStoreStatus, ErrorKind, FeatureStoreCore, Item, Kind, Upsert};
 
-use crate::case::{Case, Database, Succeed, item};
+use crate::case::{Case, Database, Succeed, item, wait_for};
 use crate::controlled::{Controlled, Gate, Operation};
 use crate::{CacheSettings, CachingStore};
 
@@ -168,14 +167,6 @@ impl Setup {
 impl std::fmt::Display for Setup {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.settings.fmt(f)
-    }
-}
-
-fn wait_for(patience: Duration, what: &str, condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + patience;
-    while !condition() {
-        assert!(Instant::now() < deadline, "waited in vain for {what}");
-        thread::sleep(Duration::from_millis(1));
     }
 }
 

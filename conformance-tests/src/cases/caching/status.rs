@@ -192,7 +192,7 @@ fn threads_end_with_the_cache(database: &Database<'_>) {
                 drop((core, store));
                 weak
             };
-            super::wait_for(patience, "the end of all threads", || core.strong_count() == 0);
+            crate::case::wait_for(patience, "the end of all threads", || core.strong_count() == 0);
         }
     }
 }
