@@ -1,42 +1,22 @@
 //! DynamoDB Local in a container, where no server is configured and a Docker engine answers.
-//!
-//! Through Docker's own command: a crate for it would bring some sixty others into the tests of one backend.
 
-use std::process::Command;
+use testcontainers::core::IntoContainerPort;
+use testcontainers::core::error::Result;
+use testcontainers::runners::SyncRunner;
+use testcontainers::{Container, GenericImage, ImageExt};
 
-/// A container that is removed when it is dropped.
-#[derive(Debug)]
-pub struct Container {
-    id: String,
-    pub endpoint: String,
-}
+const PORT: u16 = 8000;
+const COMMAND: [&str; 5] = ["-jar", "DynamoDBLocal.jar", "-inMemory", "-sharedDb", "-disableTelemetry"];
 
-impl Container {
-    /// Starts one. `None` where that is not possible.
-    pub fn start() -> Option<Self> {
-        // The version is pinned in one place.
-        let compose = include_str!("../../../../docker-compose.yml");
-        let image =
-            compose.lines().find_map(|line| line.trim().strip_prefix("image: amazon/dynamodb-local"))?;
-        let image = format!("amazon/dynamodb-local{image}");
-        docker(&["version"])?;
-        let run = ["run", "--rm", "--detach", "--publish", "127.0.0.1::8000", &image];
-        let serve = ["-jar", "DynamoDBLocal.jar", "-inMemory", "-sharedDb", "-disableTelemetry"];
-        let mut container = Self { id: docker(&[&run[..], &serve].concat())?, endpoint: String::new() };
-        container.endpoint =
-            format!("http://{}", docker(&["port", &container.id, "8000/tcp"])?.lines().next()?);
-        Some(container)
-    }
-}
-
-impl Drop for Container {
-    fn drop(&mut self) {
-        let _ = docker(&["rm", "--force", &self.id]);
-    }
-}
-
-/// What the command says, if it succeeds.
-fn docker(arguments: &[&str]) -> Option<String> {
-    let output = Command::new("docker").args(arguments).output().ok()?;
-    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+/// Starts it, and says where it will answer in a moment. The container is removed when it is dropped.
+pub fn start() -> Result<(Container<GenericImage>, String)> {
+    // The version is pinned in one place.
+    let compose = include_str!("../../../../docker-compose.yml");
+    let mut images =
+        compose.lines().filter_map(|line| line.trim().strip_prefix("image: amazon/dynamodb-local:"));
+    let tag = images.next().expect("docker-compose.yml has the image");
+    let image = GenericImage::new("amazon/dynamodb-local", tag).with_exposed_port(PORT.tcp());
+    let container = image.with_cmd(COMMAND).start()?;
+    let endpoint = format!("http://{}:{}", container.get_host()?, container.get_host_port_ipv4(PORT)?);
+    Ok((container, endpoint))
 }
