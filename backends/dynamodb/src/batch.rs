@@ -9,6 +9,7 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::{self, Config};
 use aws_sdk_dynamodb::types::{AttributeValue, DeleteRequest, PutRequest, WriteRequest};
 use flagstore_core::{AllData, Item, Kind, MAX_VERSION};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::builder::sooner;
@@ -73,13 +74,16 @@ pub(crate) struct Writer {
     table: Arc<Table>,
     client: Client,
     deadline: Instant,
+    /// As many permits as requests may run side by side.
+    free: Arc<Semaphore>,
 }
 
 impl Writer {
     pub(crate) async fn new(table: Arc<Table>, patience: Duration) -> Result<Self, Failure> {
         let deadline = Instant::now() + sooner(patience);
         let client = table.client().await?.clone();
-        Ok(Self { table, client, deadline })
+        let free = Arc::new(Semaphore::new(table.init_concurrency));
+        Ok(Self { table, client, deadline, free })
     }
 
     /// The keys of everything that is stored under these namespaces.
@@ -122,7 +126,15 @@ impl Writer {
         }
     }
 
-    pub(crate) async fn put(&self, rows: Vec<(RowKey, Item)>) -> Result<(), Failure> {
+    /// Puts one level after the other.
+    pub(crate) async fn put_in_order(&self, levels: Vec<Vec<(RowKey, Item)>>) -> Result<(), Failure> {
+        for level in levels {
+            self.put(level).await?;
+        }
+        Ok(())
+    }
+
+    async fn put(&self, rows: Vec<(RowKey, Item)>) -> Result<(), Failure> {
         let requests = rows.iter().map(|((namespace, key), item)| {
             let put = PutRequest::builder().set_item(Some(codec::encode(namespace, key, item)));
             put.build().map(|put| WriteRequest::builder().put_request(put).build()).map_err(invalid)
@@ -214,24 +226,24 @@ impl Writer {
         Ok(())
     }
 
-    /// Runs the jobs, `init_concurrency` of them at the same time, up to the first failure.
+    /// Runs the jobs as permits come free, up to the first failure.
     async fn side_by_side<T, F>(&self, jobs: impl IntoIterator<Item = F>) -> Result<Vec<T>, Failure>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, Failure>> + Send + 'static,
     {
-        // Dropped after a failure, and then it aborts those that run.
-        let mut running = JoinSet::new();
-        let mut results = Vec::new();
-        for job in jobs {
-            if running.len() == self.table.init_concurrency
-                && let Some(done) = running.join_next().await
-            {
-                results.push(joined(done)?);
+        let permitted = jobs.into_iter().map(|job| {
+            let free = Arc::clone(&self.free);
+            async move {
+                // An error only if it were closed, which nobody does.
+                let _permit = free.acquire().await;
+                job.await
             }
-            running.spawn(job);
-        }
-        while let Some(done) = running.join_next().await {
+        });
+        // Dropped after a failure, and then it aborts those that run or wait.
+        let mut jobs: JoinSet<_> = permitted.collect();
+        let mut results = Vec::new();
+        while let Some(done) = jobs.join_next().await {
             results.push(joined(done)?);
         }
         Ok(results)

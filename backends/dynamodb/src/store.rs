@@ -9,6 +9,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailur
 use flagstore_core::{
     AllData, Bridge, ErrorKind, FeatureStoreCore, Item, Items, Kind, MAX_VERSION, StoreError, Upsert,
 };
+use futures_util::future::try_join;
 
 use crate::batch::{Plan, Writer};
 use crate::codec::{self, Row};
@@ -80,12 +81,14 @@ impl FeatureStoreCore for DynamoDbStore {
         let patience = self.init_timeout;
         self.run("init", self.init_timeout, move |table| async move {
             let writer = Writer::new(table, patience).await?;
-            let stored = writer.stored_keys(plan.namespaces).await?;
             // In this order, whoever sees a flag sees what it refers to, and whoever sees the mark sees it
             // all.
-            for level in plan.levels {
-                writer.put(level).await?;
-            }
+            let puts = writer.put_in_order(plan.levels);
+            // The keys are read beside the puts, which saves their time. It is the same as before them: what
+            // the puts add is in `plan.keys`, so it is never deleted, and a consistent read finds what was
+            // there already whenever it comes. What others write meanwhile may count as before or as after
+            // this init, as ever.
+            let (stored, ()) = try_join(writer.stored_keys(plan.namespaces), puts).await?;
             writer.delete(stored.into_iter().filter(|key| !plan.keys.contains(key))).await?;
             writer.mark_initialized().await
         })?;

@@ -56,5 +56,7 @@ impl Fixture for DynamoDb {
 }
 
 fn main() -> ExitCode {
-    run_in_every_mode(|| DynamoDb(Server::find()))
+    // One for all modes. Dropped only when they are done, and the container with it.
+    let server = Server::find();
+    run_in_every_mode(|| DynamoDb(server.clone()))
 }

@@ -95,14 +95,16 @@ fn an_init_that_stays_unprocessed_ends_at_its_deadline(server: &Server) {
     }
 }
 
-/// Who sees the mark would take the rest for whole.
+/// Who sees the mark would take the rest for whole. The read of the keys is part of it, whatever was put beside.
 fn an_init_that_fails_does_not_mark_the_store(server: &Server) {
-    let (_proxy, behind) = server.behind(|request| match &*request.operation {
-        "BatchWriteItem" => Do::fail(400, "AccessDeniedException"),
-        _ => Do::Forward,
-    });
-    assert_kind(behind.store().init(&flags(100, 1, 10)), ErrorKind::Unavailable, "not allowed");
-    assert!(!server.store().is_initialized().unwrap());
+    for failing in ["BatchWriteItem", "Query"] {
+        let (_proxy, behind) = server.behind(move |request| match &*request.operation {
+            operation if operation == failing => Do::fail(400, "AccessDeniedException"),
+            _ => Do::Forward,
+        });
+        assert_kind(behind.store().init(&flags(100, 1, 10)), ErrorKind::Unavailable, "not allowed");
+        assert!(!server.store().is_initialized().unwrap());
+    }
 }
 
 /// Each fault once, which the SDK gets over by itself.

@@ -1,12 +1,14 @@
 //! What an init does, and in which order.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Instant;
 
 use flagstore_core::{AllData, ErrorKind, FeatureStoreCore, Item, Kind};
 use serde_json::Value;
 
-use crate::support::Server;
 use crate::support::proxy::{Do, Request};
+use crate::support::{PATIENCE, Server};
 use crate::{cases, flag, flags};
 
 cases![
@@ -14,6 +16,8 @@ cases![
     batches_are_full_and_no_key_is_twice_in_one,
     nothing_is_still_the_mark,
     what_is_too_large_is_reported_and_its_old_version_stays,
+    the_stored_keys_are_read_beside_the_puts,
+    what_is_put_is_never_left_over,
     concurrency_is_limited_and_levels_wait,
 ];
 
@@ -38,7 +42,8 @@ fn with_prerequisite(key: &str) -> Item {
     Item::parse(format!(r#"{{"version":1,"prerequisites":[{{"key":"{key}","variation":0}}]}}"#)).unwrap()
 }
 
-/// Segments, flags without prerequisites, their dependents, left-overs, mark. (Peers' bugs 1 and 9.)
+/// Segments, flags without prerequisites, their dependents, left-overs, mark; and all keys are read before the
+/// first delete. (Peers' bugs 1 and 9.)
 fn puts_come_in_levels_then_deletes_then_the_mark(server: &Server) {
     let (proxy, behind) = server.behind(|_| Do::Forward);
     let store = behind.store();
@@ -53,16 +58,19 @@ fn puts_come_in_levels_then_deletes_then_the_mark(server: &Server) {
     store.init(&data).unwrap();
 
     let requests = proxy.take();
-    let operations: Vec<_> = requests.iter().map(|request| request.operation.as_str()).collect();
-    let writes = ["BatchWriteItem"; 6];
-    assert_eq!(operations, [&["Query"; 2], &writes[..], &["PutItem"]].concat());
-    let put: Vec<_> = requests[2..6].iter().map(|request| keys(request).remove(0)).collect();
+    let (queries, writes): (Vec<_>, Vec<_>) =
+        requests.iter().partition(|request| request.operation == "Query");
+    assert_eq!(queries.len(), 2);
+    assert!(queries.iter().all(|query| query.number < writes[4].number), "read before the deletes");
+    let operations: Vec<_> = writes.iter().map(|request| request.operation.as_str()).collect();
+    assert_eq!(operations, [&["BatchWriteItem"; 6][..], &["PutItem"]].concat());
+    let put: Vec<_> = writes[..4].iter().map(|request| keys(request).remove(0)).collect();
     let put: Vec<_> = put.iter().map(|(kind, _, key)| (kind.as_str(), key.as_str())).collect();
     assert_eq!(put, [("put", "segment"), ("put", "base"), ("put", "middle"), ("put", "top")]);
-    let deleted: Vec<_> = requests[6..8].iter().flat_map(keys).collect();
+    let deleted: Vec<_> = writes[4..6].iter().flat_map(|request| keys(request)).collect();
     assert_eq!(deleted.len(), 30);
     assert!(deleted.iter().all(|(kind, _, key)| kind == "delete" && key.starts_with("flag-")), "{deleted:?}");
-    assert_eq!(requests[8].body()["Item"]["key"]["S"], server.namespace("$inited"));
+    assert_eq!(writes[6].body()["Item"]["key"]["S"], server.namespace("$inited"));
 }
 
 /// 25 writes a batch.
@@ -115,13 +123,53 @@ fn what_is_too_large_is_reported_and_its_old_version_stays(server: &Server) {
     assert!(store.is_initialized().unwrap());
 }
 
+/// So the read takes no time of its own, however many pages it has.
+fn the_stored_keys_are_read_beside_the_puts(server: &Server) {
+    server.store().init(&flags(15, 1, 100_000)).unwrap();
+    // No put is answered before both pages have been asked for.
+    let pages = AtomicUsize::new(0);
+    let (_proxy, behind) = server.behind(move |request| {
+        match &*request.operation {
+            "Query" => drop(pages.fetch_add(1, Ordering::AcqRel)),
+            "BatchWriteItem" => wait_until(|| pages.load(Ordering::Acquire) == 2),
+            _ => {}
+        }
+        Do::Forward
+    });
+    behind.store().init(&flags(10, 2, 10)).unwrap();
+    assert_eq!(server.store().get_all(&Kind::FEATURES).unwrap().by_key.len(), 10);
+}
+
+/// Also if the keys are read when it is there already, and a left-over is one all the same.
+fn what_is_put_is_never_left_over(server: &Server) {
+    server.store().init(&flags(30, 1, 10)).unwrap();
+    let first_level_is_put = AtomicBool::new(false);
+    let (proxy, behind) = server.behind(move |request| {
+        match &*request.operation {
+            "Query" => wait_until(|| first_level_is_put.load(Ordering::Acquire)),
+            "BatchWriteItem" if keys(request)[0].2 == "top" => {
+                first_level_is_put.store(true, Ordering::Release);
+            }
+            _ => {}
+        }
+        Do::Forward
+    });
+    let data =
+        AllData::new().with(Kind::FEATURES, [("top", with_prerequisite("flag-1")), ("flag-1", flag(2))]);
+    behind.store().init(&data).unwrap();
+    assert_eq!(proxy.take().len(), 6, "a query, two puts, 29 deletes in two, the mark");
+    let mut left: Vec<_> = server.store().get_all(&Kind::FEATURES).unwrap().by_key.into_iter().collect();
+    left.sort_by(|(one, _), (other, _)| one.cmp(other));
+    assert_eq!(left, [("flag-1".to_owned(), flag(2)), ("top".to_owned(), with_prerequisite("flag-1"))]);
+}
+
 /// As many requests at the same time as configured, and none of a level before the last is done.
 fn concurrency_is_limited_and_levels_wait(server: &Server) {
     let slow = |_: &Request| Do::Delay(std::time::Duration::from_millis(20));
     for concurrency in [1, 4] {
         let (proxy, behind) = server.behind(slow);
         let store = behind.builder().init_concurrency(concurrency);
-        let store = store.timeout(crate::support::PATIENCE).attempt_timeout(crate::support::PATIENCE);
+        let store = store.timeout(PATIENCE).attempt_timeout(PATIENCE);
         store.build().unwrap().init(&flags(250, 1, 10)).unwrap();
         assert_eq!(proxy.most_at_once(), concurrency);
     }
@@ -129,5 +177,14 @@ fn concurrency_is_limited_and_levels_wait(server: &Server) {
     let base = (0..50).map(|n| (format!("base-{n}"), flag(1)));
     let top = (0..50).map(|n| (format!("top-{n}"), with_prerequisite("base-0")));
     behind.store().init(&AllData::new().with(Kind::FEATURES, top.chain(base))).unwrap();
-    assert_eq!(proxy.most_at_once(), 2, "each level has two batches");
+    assert_eq!(proxy.most_at_once(), 3, "each level has two batches, and the first one the query beside it");
+}
+
+/// In a thread of the proxy's own.
+fn wait_until(condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited for {PATIENCE:?}");
+        std::thread::yield_now();
+    }
 }

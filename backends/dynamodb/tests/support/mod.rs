@@ -22,9 +22,9 @@ use flagstore_dynamodb::aws_sdk_dynamodb::Client;
 use flagstore_dynamodb::aws_sdk_dynamodb::config::{BehaviorVersion, Config, Credentials, Region};
 use flagstore_dynamodb::aws_sdk_dynamodb::types::AttributeValue;
 use flagstore_dynamodb::{DynamoDbStore, DynamoDbStoreBuilder};
+use testcontainers::{Container, GenericImage};
 use tokio::runtime::{Builder, Runtime};
 
-use container::Container;
 use proxy::{Do, Proxy, Request};
 
 const ENDPOINT: &str = "FLAGSTORE_DYNAMODB_ENDPOINT";
@@ -65,7 +65,7 @@ pub struct Server {
     /// Not the store's, to see what it does and do what it does not.
     pub raw: Client,
     /// The server itself, if it is in a container.
-    pub container: Option<Arc<Container>>,
+    pub container: Option<Arc<Container<GenericImage>>>,
 }
 
 impl Server {
@@ -76,13 +76,16 @@ impl Server {
         {
             return Ok(Self::at(endpoint, table.to_owned()));
         }
-        let container = std::env::var(ENDPOINT).is_err().then(Container::start).flatten().map(Arc::new);
-        let endpoint = container.as_ref().map(|container| container.endpoint.clone());
-        let Some(endpoint) = std::env::var(ENDPOINT).ok().or(endpoint) else {
-            return Err(format!("{ENDPOINT} is not set, and no Docker engine answers. {ADVICE}"));
+        let (container, endpoint) = match std::env::var(ENDPOINT) {
+            Ok(endpoint) => (None, endpoint),
+            Err(_) => match container::start() {
+                Ok((container, endpoint)) => (Some(Arc::new(container)), endpoint),
+                Err(error) => {
+                    return Err(format!("{ENDPOINT} is not set, and no container starts: {error}. {ADVICE}"));
+                }
+            },
         };
-        let mut server = Self::at(&endpoint, random_name());
-        server.container = container;
+        let server = Self { container, ..Self::at(&endpoint, random_name()) };
         let store = server.store();
         let deadline = Instant::now() + PATIENCE;
         loop {

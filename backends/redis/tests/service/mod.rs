@@ -1,61 +1,40 @@
 //! Finds a server for the suite: that of the environment, or one in a container.
 
-use std::process::{Command, Stdio};
+mod container;
+
 use std::thread;
 use std::time::{Duration, Instant};
 
 use flagstore_redis::redis::Client;
+use testcontainers::{Container, GenericImage};
 
 pub(crate) const URL: &str = "FLAGSTORE_REDIS_URL";
-
-/// That of docker-compose.yml.
-const IMAGE: &str = "redis:7.4.11-alpine";
+const ADVICE: &str = "Run: eval \"$(scripts/services up redis)\"";
 
 pub(crate) struct Service {
     pub(crate) url: Result<String, String>,
-    /// Removed on drop.
-    container: Option<String>,
+    /// The server itself, if it is in a container.
+    _container: Option<Container<GenericImage>>,
 }
 
 impl Service {
+    /// The server of `FLAGSTORE_REDIS_URL`, or one in a container, or what to do to have one.
     pub(crate) fn find() -> Self {
-        let (url, container) = match std::env::var(URL) {
-            Ok(url) => (Ok(url), None),
-            Err(_) => match start_container() {
-                Some((url, container)) => (Ok(url), Some(container)),
-                None => (Err(format!("set {URL}, or: eval \"$(scripts/services up redis)\"")), None),
+        let (container, url) = match std::env::var(URL) {
+            Ok(url) => (None, Ok(url)),
+            Err(_) => match container::start() {
+                Ok((container, url)) => (Some(container), Ok(url)),
+                Err(error) => {
+                    (None, Err(format!("{URL} is not set, and no container starts: {error}. {ADVICE}")))
+                }
             },
         };
         let url = url.and_then(|url| match answers(&url) {
             true => Ok(url),
-            false => Err(format!("no server answers at {URL}; start one: scripts/services up redis")),
+            false => Err(format!("no server answers at {URL}. {ADVICE}")),
         });
-        Self { url, container }
+        Self { url, _container: container }
     }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        if let Some(container) = &self.container {
-            let _ = docker(&["rm", "--force", container]);
-        }
-    }
-}
-
-/// With the `docker` command: the crate testcontainers brings a hundred others for the same.
-fn start_container() -> Option<(String, String)> {
-    docker(&["info"])?;
-    let container = docker(&["run", "--detach", "--rm", "--publish", "127.0.0.1::6379", IMAGE])?;
-    let address = docker(&["port", &container, "6379/tcp"]);
-    match address.as_ref().and_then(|address| address.lines().next()) {
-        Some(address) => Some((format!("redis://{address}"), container)),
-        None => docker(&["rm", "--force", &container]).and(None),
-    }
-}
-
-fn docker(arguments: &[&str]) -> Option<String> {
-    let output = Command::new("docker").args(arguments).stderr(Stdio::null()).output().ok()?;
-    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 /// One that has just been started takes a moment.
