@@ -1,12 +1,12 @@
 //! TLS, with certificates made for the test.
 
-#[cfg(not(feature = "tls-rustls"))]
+#[cfg(not(any(feature = "tls-native-tls", feature = "tls-rustls")))]
 pub(crate) const TESTS: &[crate::Test] = &[];
 
-#[cfg(feature = "tls-rustls")]
+#[cfg(any(feature = "tls-native-tls", feature = "tls-rustls"))]
 pub(crate) use tls::TESTS;
 
-#[cfg(feature = "tls-rustls")]
+#[cfg(any(feature = "tls-native-tls", feature = "tls-rustls"))]
 mod tls {
     use std::path::PathBuf;
     use std::time::{Duration, Instant};

@@ -35,8 +35,9 @@ fn main() -> ExitCode {
     if secrets::is_asked() {
         return secrets::show_everything();
     }
-    let advice = "redis-server is not installed: apt-get install redis-server";
-    let has_server = Command::new("redis-server").arg("--version").stdout(Stdio::null()).status().is_ok();
+    let program = server::program();
+    let advice = format!("{program} is not installed. Run: apt-get install {program}");
+    let has_server = Command::new(program).arg("--version").stdout(Stdio::null()).status().is_ok();
     let required = std::env::var("FLAGSTORE_REQUIRE").unwrap_or_default();
     let is_required = required.split(',').any(|name| name.trim() == "redis");
     let tests = [
@@ -52,7 +53,7 @@ fn main() -> ExitCode {
         upserts::TESTS,
     ];
     let trial = |(name, test): &Test| {
-        let (name, test) = (*name, *test);
+        let (name, test, advice) = (*name, *test, advice.clone());
         match (has_server, is_required) {
             (true, _) => Trial::test(name, move || within(HANG, test).map_err(Into::into)),
             (false, true) => Trial::test(name, move || Err(advice.into())),

@@ -75,7 +75,9 @@ pub(crate) fn show_everything() -> ExitCode {
 
 fn show(builder: RedisStoreBuilder) {
     println!("{builder:?}");
-    let builder = builder.timeout(Duration::from_millis(500)).init_timeout(Duration::from_millis(500));
+    // A server without TLS waits for more of what it takes for a command, so some of these calls last as long.
+    let timeout = Duration::from_millis(100);
+    let builder = builder.timeout(timeout).init_timeout(timeout);
     let store = match builder.build() {
         Ok(store) => store,
         Err(error) => return println!("{error} {error:?}"),

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::eventually;
 
-/// A redis-server process of a test, killed on drop, so also when the test panics.
+/// A server process of a test, killed on drop, so also when the test panics.
 pub(crate) struct Server {
     process: Option<Child>,
     pub(crate) port: u16,
@@ -47,7 +47,7 @@ impl Server {
             File::create(&file).unwrap();
         }
         let tls = self.arguments.iter().filter(|argument| *argument != "--tls-port");
-        let process = Command::new("redis-server")
+        let process = Command::new(program())
             .arg(file)
             .args(ports)
             .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir"])
@@ -106,6 +106,11 @@ pub(crate) fn ask<T: FromRedisValue>(connection: &mut Connection, words: &[&str]
     let mut command = flagstore_redis::redis::Cmd::new();
     command.arg(words);
     command.query(connection).unwrap_or_else(|error| panic!("{words:?}: {error}"))
+}
+
+/// What is started: `redis-server`, or that of `FLAGSTORE_REDIS_SERVER`, such as `valkey-server`.
+pub(crate) fn program() -> String {
+    std::env::var("FLAGSTORE_REDIS_SERVER").unwrap_or("redis-server".to_owned())
 }
 
 /// Of those below the system's own, so that no outgoing connection has it when a server is started again.
