@@ -14,6 +14,7 @@ use flagstore_redis::RedisStore;
 use flagstore_redis::redis::{self, Client, Cmd, Commands, Connection, FromRedisValue, Script};
 
 type Error = Box<dyn std::error::Error>;
+type Part = fn(&Bench) -> Result<(), Error>;
 
 const FLAGS: usize = 10_000;
 const THREADS: usize = 16;
@@ -42,7 +43,7 @@ fn main() -> Result<(), Error> {
     };
     let bench = Bench { prefix: format!("flagstore-bench-{}", std::process::id()), url };
     let wanted = std::env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or_default();
-    let parts: [(&str, fn(&Bench) -> Result<(), Error>); 6] = [
+    let parts: [(&str, Part); 6] = [
         ("get", Bench::get),
         ("upsert", Bench::upsert),
         ("inside", Bench::inside_redis),
