@@ -80,8 +80,11 @@ impl Task {
                 }
             }
             Self::InitForever => {
+                let mut next = generation(1);
                 for n in 1.. {
-                    store.init(&generation(n)).succeed();
+                    store.init(&next).succeed();
+                    // Made before the answer, so that who kills this process on it finds the next init under way.
+                    next = generation(n + 1);
                     acknowledge(n);
                 }
             }

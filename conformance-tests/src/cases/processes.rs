@@ -1,3 +1,6 @@
+use std::thread;
+use std::time::Instant;
+
 use flagstore_core::{Item, Kind};
 
 use crate::case::{Case, Database, Skip, Succeed, item};
@@ -58,10 +61,14 @@ fn a_killed_writer_leaves_no_half_an_init(database: &Database<'_>) -> Result<(),
         return Err(Skip("inits of this database are not atomic"));
     }
     let expected = generation(1).items(&Kind::FEATURES).count();
-    for round in 0..kills() {
-        let round = Database { fixture: database.fixture, prefix: format!("{}-{round}", database.prefix) };
+    for n in 0..kills() {
+        let round = Database { fixture: database.fixture, prefix: format!("{}-{n}", database.prefix) };
         let mut worker = Worker::start(&round, Task::InitForever)?;
-        let mut acknowledged = worker.wait_for(3);
+        let mut acknowledged = worker.wait_for(2);
+        let started = Instant::now();
+        acknowledged.extend(worker.wait_for(1));
+        // Each round somewhat later in the next init, so that all of it is hit.
+        thread::sleep(started.elapsed().mul_f64((n as f64 + 0.5) / kills() as f64));
         acknowledged.extend(worker.kill());
         let last = *acknowledged.last().unwrap_or_else(|| panic!("nothing was acknowledged"));
         let store = round.open();
