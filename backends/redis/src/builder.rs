@@ -12,6 +12,7 @@ use redis::{Client, Connection, ConnectionAddr, ConnectionInfo, IntoConnectionIn
 use crate::cluster::Cluster;
 use crate::connect::{Connector, Sentinels};
 use crate::connections::Connections;
+use crate::credentials::{Credentials, CredentialsCallback};
 use crate::error::STORE;
 use crate::injected::{InjectedPool, TakeOut};
 use crate::pool::Pool;
@@ -25,9 +26,6 @@ const DEFAULT_PORT: u16 = 6379;
 
 /// Longer than anyone waits for a flag. It keeps sums of times in range.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
-
-pub(crate) type CredentialsCallback =
-    dyn Fn() -> Result<Credentials, Box<dyn Error + Send + Sync>> + Send + Sync;
 
 /// Configures a [`RedisStore`].
 ///
@@ -73,39 +71,8 @@ pub struct RedisStoreBuilder {
 #[derive(Clone)]
 enum Server {
     Url(String),
-    Client(Box<Client>),
-    Pool(Box<Client>, Arc<TakeOut>),
-}
-
-/// What a new connection authenticates with. Its `Debug` does not show the password.
-#[derive(Clone)]
-#[non_exhaustive]
-pub struct Credentials {
-    /// The ACL user; `None` for the one that is configured, or else the default user.
-    pub username: Option<String>,
-    /// The password or token.
-    pub password: String,
-}
-
-impl Credentials {
-    /// A password for the user that is configured, or else for the default user.
-    #[must_use]
-    pub fn password(password: impl Into<String>) -> Self {
-        Self { username: None, password: password.into() }
-    }
-
-    /// A user with its password.
-    #[must_use]
-    pub fn user(username: impl Into<String>, password: impl Into<String>) -> Self {
-        Self { username: Some(username.into()), password: password.into() }
-    }
-}
-
-impl fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { username, password: _ } = self;
-        f.debug_struct("Credentials").field("username", username).finish_non_exhaustive()
-    }
+    /// Perhaps with a pool of its connections.
+    Client(Box<Client>, Option<Arc<TakeOut>>),
 }
 
 impl Default for RedisStoreBuilder {
@@ -146,7 +113,7 @@ impl RedisStoreBuilder {
     /// Sets the server by a client of the `redis` crate, in place of a URL: whatever can be said of a
     /// connection there goes into the store's own. The other options beat it. Defaults to none.
     pub fn client(self, client: Client) -> Self {
-        Self { server: Server::Client(Box::new(client)), ..self }
+        Self { server: Server::Client(Box::new(client), None), ..self }
     }
 
     /// Sets a pool of the program's own, which is never closed, in place of the store's: `take_out` takes a
@@ -180,7 +147,7 @@ impl RedisStoreBuilder {
             Ok(connection) => Ok(Box::new(connection)),
             Err(error) => Err(error.into()),
         });
-        Self { server: Server::Pool(Box::new(client), take_out), ..self }
+        Self { server: Server::Client(Box::new(client), Some(take_out)), ..self }
     }
 
     /// Sets the host name or IP address. Defaults to the URL's.
@@ -347,7 +314,7 @@ impl RedisStoreBuilder {
             });
             let seeds = seeds.collect();
             Connections::Cluster(Arc::new(Cluster::new(connector, seeds, pool_size, idle_timeout)))
-        } else if let Server::Pool(_, take_out) = server {
+        } else if let Server::Client(_, Some(take_out)) = server {
             Connections::Injected(InjectedPool { connector, take_out, timeout: self.timeout })
         } else {
             let its_own = Arc::clone(&connector);
@@ -371,7 +338,7 @@ impl RedisStoreBuilder {
         let info = match (nodes.first(), &self.server) {
             (Some(node), _) => node.clone(),
             (None, Server::Url(url)) => parse("url", url)?,
-            (None, Server::Client(client) | Server::Pool(client, _)) => client.get_connection_info().clone(),
+            (None, Server::Client(client, _)) => client.get_connection_info().clone(),
         };
         let mut settings = info.redis_settings().clone();
         if let Some(database) = self.database {
@@ -387,9 +354,7 @@ impl RedisStoreBuilder {
             settings = settings.set_protocol(protocol);
         }
         let tcp = match &self.server {
-            Server::Client(client) | Server::Pool(client, _) => {
-                client.get_connection_info().tcp_settings().clone()
-            }
+            Server::Client(client, _) => client.get_connection_info().tcp_settings().clone(),
             // A command is sent whole, and should not wait for the answer to a part of it.
             Server::Url(_) => TcpSettings::default().set_nodelay(true),
         };
@@ -444,6 +409,25 @@ impl RedisStoreBuilder {
         Ok(Some(Arc::new(Sentinels { master: master.clone(), nodes, first: 0.into() })))
     }
 
+    /// The first option that is set and says how connections are made.
+    fn describes_connections(&self) -> Option<&'static str> {
+        let set = [
+            ("host", self.host.is_some()),
+            ("port", self.port.is_some()),
+            ("unix_socket", self.unix_socket.is_some()),
+            ("database", self.database.is_some()),
+            ("username", self.username.is_some()),
+            ("password", self.password.is_some()),
+            ("credentials", self.credentials.is_some()),
+            ("protocol", self.protocol.is_some()),
+            #[cfg(any(feature = "tls-native-tls", feature = "tls-rustls"))]
+            ("tls", self.tls.is_set()),
+            ("sentinel", self.sentinel.is_some()),
+            ("cluster", self.cluster.is_some()),
+        ];
+        set.into_iter().find(|(_, is_set)| *is_set).map(|(field, _)| field)
+    }
+
     fn check(&self, info: &ConnectionInfo, nodes: &[ConnectionInfo]) -> Result<(), StoreError> {
         let settings = info.redis_settings();
         if settings.db() < 0 {
@@ -452,7 +436,7 @@ impl RedisStoreBuilder {
         if settings.username().is_some() && settings.password().is_none() && self.credentials.is_none() {
             return Err(wrong("username", "needs a password, or a callback for credentials"));
         }
-        if let Server::Pool(..) = self.server
+        if let Server::Client(_, Some(_)) = self.server
             && let Some(field) = self.describes_connections()
         {
             return Err(wrong(field, "cannot be set besides a pool, whose connections are made already"));
@@ -472,27 +456,6 @@ impl RedisStoreBuilder {
             }
         }
         Ok(())
-    }
-}
-
-impl RedisStoreBuilder {
-    /// The first option that is set and says how connections are made.
-    fn describes_connections(&self) -> Option<&'static str> {
-        let set = [
-            ("host", self.host.is_some()),
-            ("port", self.port.is_some()),
-            ("unix_socket", self.unix_socket.is_some()),
-            ("database", self.database.is_some()),
-            ("username", self.username.is_some()),
-            ("password", self.password.is_some()),
-            ("credentials", self.credentials.is_some()),
-            ("protocol", self.protocol.is_some()),
-            #[cfg(any(feature = "tls-native-tls", feature = "tls-rustls"))]
-            ("tls", self.tls.is_set()),
-            ("sentinel", self.sentinel.is_some()),
-            ("cluster", self.cluster.is_some()),
-        ];
-        set.into_iter().find(|(_, is_set)| *is_set).map(|(field, _)| field)
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use redis::{Client, Connection, ConnectionAddr, ConnectionInfo, ProtocolVersion};
 
-use crate::builder::{Credentials, CredentialsCallback};
+use crate::credentials::{Credentials, CredentialsCallback};
 use crate::error::Failure;
 
 /// Makes connections: knows whom to ask for the address, and whom for the password.

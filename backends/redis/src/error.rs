@@ -139,24 +139,27 @@ impl Failure {
     /// know a command answers with all its arguments.
     pub(crate) fn connect(address: impl fmt::Display, error: RedisError, password: Option<&str>) -> Self {
         let address = address.to_string();
-        match password {
-            Some(secret) if !secret.is_empty() && error.to_string().contains(secret) => {
-                Self::NotConnected(format!("{address} refused, in words that repeat the password"))
-            }
-            _ => Self::Connect { address, error },
+        if repeats(&error.to_string(), password) {
+            Self::NotConnected(format!("{address} refused, in words that repeat the password"))
+        } else {
+            Self::Connect { address, error }
         }
     }
 
     /// A pool of the program's own had no connection, for a reason that may repeat what a server has said.
     pub(crate) fn of_pool(error: &dyn std::error::Error, password: Option<&str>) -> Self {
         let reason = error.to_string();
-        match password {
-            Some(secret) if !secret.is_empty() && reason.contains(secret) => {
-                Self::NotConnected("the pool says why, in words that repeat the password".to_owned())
-            }
-            _ => Self::NotConnected(format!("the pool: {reason}")),
+        if repeats(&reason, password) {
+            Self::NotConnected("the pool says why, in words that repeat the password".to_owned())
+        } else {
+            Self::NotConnected(format!("the pool: {reason}"))
         }
     }
+}
+
+/// Whether a text shows the password.
+fn repeats(text: &str, password: Option<&str>) -> bool {
+    password.is_some_and(|secret| !secret.is_empty() && text.contains(secret))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

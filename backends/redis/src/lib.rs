@@ -5,6 +5,7 @@ mod changes;
 mod cluster;
 mod connect;
 mod connections;
+mod credentials;
 mod error;
 mod injected;
 mod pool;
@@ -15,7 +16,8 @@ mod store;
 mod tls;
 mod upsert;
 
-pub use builder::{Credentials, RedisStoreBuilder};
+pub use builder::RedisStoreBuilder;
 pub use changes::RedisChanges;
+pub use credentials::Credentials;
 pub use redis;
 pub use store::RedisStore;

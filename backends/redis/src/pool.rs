@@ -53,6 +53,12 @@ struct Idle {
     thread: ThreadId,
 }
 
+impl Idle {
+    fn new(link: Link, generation: u64, since: Instant) -> Self {
+        Self { link, generation, since, thread: thread::current().id() }
+    }
+}
+
 struct Link {
     connection: Connection,
     /// How long the socket waits now.
@@ -166,12 +172,7 @@ impl Shared {
         match made {
             Ok(connection) => {
                 let link = Link { connection, waits_for: Duration::ZERO };
-                state.idle.push(Idle {
-                    link,
-                    generation,
-                    since: Instant::now(),
-                    thread: thread::current().id(),
-                });
+                state.idle.push(Idle::new(link, generation, Instant::now()));
                 this.changed.notify_one();
             }
             Err(failure) => {
@@ -197,12 +198,7 @@ impl Place<'_> {
     fn give_back(mut self, link: Link) {
         let mut state = self.pool.state.lock();
         if self.generation == state.generation {
-            state.idle.push(Idle {
-                link,
-                generation: self.generation,
-                since: self.taken,
-                thread: thread::current().id(),
-            });
+            state.idle.push(Idle::new(link, self.generation, self.taken));
             self.is_free = true;
             let is_awaited = state.waiting > 0;
             drop(state);
