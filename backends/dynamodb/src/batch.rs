@@ -2,11 +2,13 @@
 
 use std::collections::HashSet;
 use std::future::Future;
+use std::iter;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::{self, Config};
+use aws_sdk_dynamodb::error::BuildError;
 use aws_sdk_dynamodb::types::{AttributeValue, DeleteRequest, PutRequest, WriteRequest};
 use flagstore_core::{AllData, Item, Kind, MAX_VERSION};
 use tokio::sync::Semaphore;
@@ -135,22 +137,19 @@ impl Writer {
     }
 
     async fn put(&self, rows: Vec<(RowKey, Item)>) -> Result<(), Failure> {
-        let requests = rows.iter().map(|((namespace, key), item)| {
-            let put = PutRequest::builder().set_item(Some(codec::encode(namespace, key, item)));
-            put.build().map(|put| WriteRequest::builder().put_request(put).build()).map_err(invalid)
-        });
-        self.write_all(requests).await
+        self.write_all(rows, |((namespace, key), item)| {
+            let put = PutRequest::builder().set_item(Some(codec::encode(&namespace, &key, &item)));
+            Ok(WriteRequest::builder().put_request(put.build()?).build())
+        })
+        .await
     }
 
-    pub(crate) async fn delete(&self, keys: impl Iterator<Item = RowKey>) -> Result<(), Failure> {
-        let requests = keys.map(|(namespace, key)| {
+    pub(crate) async fn delete(&self, keys: impl Iterator<Item = RowKey> + Send) -> Result<(), Failure> {
+        self.write_all(keys, |(namespace, key)| {
             let delete = DeleteRequest::builder().set_key(Some(row_of(namespace.to_string(), key)));
-            delete
-                .build()
-                .map(|delete| WriteRequest::builder().delete_request(delete).build())
-                .map_err(invalid)
-        });
-        self.write_all(requests).await
+            Ok(WriteRequest::builder().delete_request(delete.build()?).build())
+        })
+        .await
     }
 
     pub(crate) async fn mark_initialized(&self) -> Result<(), Failure> {
@@ -163,19 +162,22 @@ impl Writer {
         .await
     }
 
-    async fn write_all(
+    /// Writes in batches, each of which is encoded when its turn comes, so that the first ones do not wait for
+    /// the others.
+    async fn write_all<R: Send + 'static>(
         &self,
-        mut requests: impl Iterator<Item = Result<WriteRequest, Failure>>,
+        rows: impl IntoIterator<Item = R>,
+        encode: fn(R) -> Result<WriteRequest, BuildError>,
     ) -> Result<(), Failure> {
-        let mut batches = Vec::new();
-        loop {
-            let batch = requests.by_ref().take(BATCH).collect::<Result<Vec<_>, _>>()?;
-            if batch.is_empty() {
-                break;
-            }
+        let mut rows = rows.into_iter();
+        let batches = iter::from_fn(|| {
+            let batch: Vec<R> = rows.by_ref().take(BATCH).collect();
             let writer = self.clone();
-            batches.push(async move { writer.write(batch).await });
-        }
+            (!batch.is_empty()).then_some(async move {
+                let requests = batch.into_iter().map(encode).collect::<Result<_, _>>();
+                writer.write(requests.map_err(invalid)?).await
+            })
+        });
         self.side_by_side(batches).await.map(drop)
     }
 
@@ -269,7 +271,7 @@ fn joined<T>(done: Result<Result<T, Failure>, tokio::task::JoinError>) -> Result
     })
 }
 
-fn invalid(error: aws_sdk_dynamodb::error::BuildError) -> Failure {
+fn invalid(error: BuildError) -> Failure {
     Failure::Other(error.to_string())
 }
 
