@@ -1,5 +1,6 @@
+mod load;
+
 use std::collections::{HashMap, HashSet};
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -7,11 +8,11 @@ use moka::sync::Cache as Bounded;
 use parking_lot::{Mutex, RwLock};
 
 use super::entries::{Entries, Entry, Place, PlaceRef, bounded};
-use super::flight::{Boarding, Flight, Flights};
+use super::flight::Flights;
 use super::kept::{ByKey, Kept, Mark, Snapshot, snapshot_of};
 use super::statistics::{CacheStatistics, Counters};
 use super::{newer, put_newer};
-use crate::{AllData, ErrorKind, Item, Items, Kind, LiveItems, StoreError};
+use crate::{AllData, Item, Kind, LiveItems};
 
 /// What is known of the database, and the one place where that changes.
 ///
@@ -108,138 +109,6 @@ impl Cache {
     pub(super) fn peek_all(&self, kind: &Kind) -> Found<LiveItems> {
         let all = self.all.read();
         all.get(kind).map_or(Found::Unknown, |all| Found::of(Arc::clone(&all.live), all.fresh_until))
-    }
-
-    /// Asks the database for one item, or waits for somebody who does. A tombstone is `None`.
-    pub(super) fn load(
-        &self,
-        kind: &Kind,
-        key: &str,
-        ask: impl FnOnce() -> Result<Option<Item>, StoreError>,
-    ) -> Result<Option<Item>, StoreError> {
-        let place = Place::new(kind, key);
-        let mut changes = self.changes.lock();
-        // Somebody may have brought it since the caller looked.
-        if let Found::Fresh(item) = self.peek(kind, key, Item::clone) {
-            return Ok(item);
-        }
-        let flight = match changes.one.board(place.clone()) {
-            Boarding::Lead(flight) => flight,
-            Boarding::Wait(flight) => {
-                drop(changes);
-                return flight.wait();
-            }
-        };
-        drop(changes);
-        self.lead(
-            &flight,
-            ask,
-            |changes| changes.one.end(&place, &flight),
-            |changes, loaded, written, counts| {
-                let newest = newer(loaded, written);
-                let newest = if counts { self.put_loaded(changes, place.clone(), newest) } else { newest };
-                newest.filter(|item| !item.is_deleted())
-            },
-        )
-    }
-
-    /// Asks the database for all items of a kind, or waits for somebody who does.
-    pub(super) fn load_all(
-        &self,
-        kind: &Kind,
-        ask: impl FnOnce() -> Result<Items, StoreError>,
-    ) -> Result<LiveItems, StoreError> {
-        let mut changes = self.changes.lock();
-        if let Found::Fresh(live) = self.peek_all(kind) {
-            return Ok(live);
-        }
-        let flight = match changes.all.board(kind.clone()) {
-            Boarding::Lead(flight) => flight,
-            Boarding::Wait(flight) => {
-                drop(changes);
-                return flight.wait();
-            }
-        };
-        drop(changes);
-        self.lead(
-            &flight,
-            || ask().map(|items| shared_keys(items.by_key)),
-            |changes| changes.all.end(kind, &flight),
-            |changes, mut loaded, written, counts| {
-                written.into_iter().for_each(|(key, item)| put_newer(&mut loaded, key, item));
-                if counts { self.put_all_loaded(changes, kind, loaded) } else { live(&loaded) }
-            },
-        )
-    }
-
-    /// Reads the database, and hands everybody who waits what `arrive` makes of the answer, of what was written
-    /// meanwhile, and of whether the answer still counts.
-    fn lead<L, T: Clone, W: Default>(
-        &self,
-        flight: &Flight<T, W>,
-        ask: impl FnOnce() -> Result<L, StoreError>,
-        end: impl FnOnce(&mut Changes) -> bool,
-        arrive: impl FnOnce(&mut Changes, L, W, bool) -> T,
-    ) -> Result<T, StoreError> {
-        let began = Instant::now();
-        // A store that panics must not leave the others waiting.
-        let asked = catch_unwind(AssertUnwindSafe(ask));
-        self.counters.load(began, matches!(asked, Ok(Ok(_))));
-
-        let mut changes = self.changes.lock();
-        let counts = end(&mut changes);
-        match asked {
-            Ok(answer) => {
-                let answer = answer.map(|loaded| arrive(&mut changes, loaded, flight.written(), counts));
-                flight.land(answer.clone());
-                answer
-            }
-            Err(panic) => {
-                flight.land(Err(StoreError::new(ErrorKind::Other, "cache", "load", "the store panicked")));
-                resume_unwind(panic)
-            }
-        }
-    }
-
-    /// What the database says of one place, with what was written there since it was asked.
-    fn put_loaded(&self, changes: &mut Changes, place: Place, item: Option<Item>) -> Option<Item> {
-        if changes.is_disabled {
-            return item;
-        }
-        let item = if self.is_lasting() { changes.kept.instead_of(&place, item) } else { item };
-        let Some(item) = item else {
-            self.patch_all(&place, None);
-            self.missing.insert(place.clone(), self.fresh_until());
-            self.entries.remove(&place.as_ref());
-            return None;
-        };
-        changes.kept.learn(&place, &item);
-        changes.all.note(&place.kind, |written| put_newer(written, Arc::clone(&place.key), item.clone()));
-        self.patch_all(&place, Some(&item));
-        self.insert(place, item.clone());
-        Some(item)
-    }
-
-    /// What the database says of a kind, with what was written since it was asked.
-    fn put_all_loaded(&self, changes: &mut Changes, kind: &Kind, mut items: ByKey) -> LiveItems {
-        if changes.is_disabled {
-            return live(&items);
-        }
-        if self.is_lasting() {
-            // What never expires may be newer than the database, where a write has failed.
-            self.entries.for_each(kind, |key, known| put_newer(&mut items, Arc::clone(key), known.clone()));
-            changes.kept.correct(kind, &mut items);
-        }
-        let live = live(&items);
-        let fresh_until = self.fresh_until();
-        for (key, item) in items {
-            let place = Place { kind: kind.clone(), key };
-            changes.kept.learn(&place, &item);
-            changes.one.note(&place, |written| *written = newer(written.take(), Some(item.clone())));
-            self.insert(place, item);
-        }
-        self.all.write().insert(kind.clone(), All { live: Arc::clone(&live), fresh_until });
-        live
     }
 
     /// To be asked before the database is, and handed to what puts the outcome into the cache.
@@ -459,10 +328,6 @@ impl Changes {
         self.one.discard(|place| which(&place.kind, Some(&place.key)));
         self.all.discard(|kind| which(kind, None));
     }
-}
-
-fn shared_keys(items: HashMap<String, Item>) -> ByKey {
-    items.into_iter().map(|(key, item)| (key.into(), item)).collect()
 }
 
 fn live(items: &ByKey) -> LiveItems {
