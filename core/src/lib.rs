@@ -13,6 +13,8 @@
 //! | `AsyncFeatureStore` | the same as futures (feature `tokio`) |
 //! | [`ChangeSource`] | tells a cache that somebody else has written |
 //! | [`DataStoreStatusProvider`] | whether the database is available, for whoever wants to know |
+//! | [`BigSegmentStore`] | the contract of what keeps Big Segments, and [`BigSegmentUpdates`] that of what feeds them |
+//! | [`BigSegmentStoreWrapper`] | what evaluations ask for Big Segments: a cache and a status above any store |
 //! | `Bridge` | lets a backend with an async client be called from anywhere (feature `bridge`) |
 //!
 //! Backends are crates of their own (`flagstore-sqlite`), and `flagstore-conformance` shows whether one
@@ -21,6 +23,7 @@
 mod all_data;
 #[cfg(feature = "tokio")]
 mod async_feature_store;
+mod big_segments;
 #[cfg(feature = "bridge")]
 mod bridge;
 mod caching;
@@ -37,6 +40,12 @@ mod status;
 pub use all_data::{AllData, ParseError};
 #[cfg(feature = "tokio")]
 pub use async_feature_store::AsyncFeatureStore;
+pub use big_segments::{
+    BigSegmentChanges, BigSegmentMembership, BigSegmentPatch, BigSegmentStore, BigSegmentStoreBuilder,
+    BigSegmentStoreStatus, BigSegmentStoreStatusProvider, BigSegmentStoreWrapper, BigSegmentUpdates,
+    BigSegmentsQueryResult, BigSegmentsStatus, ContextChange, MemoryBigSegmentStore, PatchOutcome,
+    UnixMillis, context_hash,
+};
 #[cfg(feature = "bridge")]
 pub use bridge::Bridge;
 pub use caching::{CacheMode, CacheStatistics, CachingStoreBuilder, CachingStoreWrapper, StalePolicy};
