@@ -145,7 +145,7 @@ impl FeatureStoreCore for Adapter {
         let live = self.0.all(kind)?;
         let Items { by_key, unreadable } = self.0.core().get_all(kind)?;
         let tombstones = by_key.into_iter().filter(|(_, item)| item.is_deleted());
-        let live = live.iter().map(|(key, item)| (key.as_ref().to_owned(), item.clone()));
+        let live = live.iter().map(|(key, item)| (key.to_owned(), item.clone()));
         Ok(Items { by_key: tombstones.chain(live).collect(), unreadable })
     }
 

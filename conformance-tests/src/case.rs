@@ -117,6 +117,11 @@ pub(crate) fn item(key: &str, version: u64, note: &str) -> Item {
     parse(&format!(r#"{{"key":{key:?},"version":{version},"on":true,"note":{note:?}}}"#))
 }
 
+/// The tombstone of that key.
+pub(crate) fn tombstone(key: &str, version: u64) -> Item {
+    Item::tombstone(key, version).unwrap_or_else(|error| panic!("the suite's own tombstone: {error}"))
+}
+
 pub(crate) fn parse(json: &str) -> Item {
     Item::parse(json).unwrap_or_else(|error| panic!("the suite's own item {json}: {error}"))
 }

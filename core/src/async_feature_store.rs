@@ -86,7 +86,8 @@ impl AsyncFeatureStore {
     ///
     /// Those of the method it stands for.
     pub async fn delete(&self, kind: &Kind, key: &str, version: u64) -> Result<Upsert, StoreError> {
-        self.upsert(kind, key, &Item::tombstone(key, version)).await
+        let (kind, key) = (kind.clone(), key.to_owned());
+        self.off_executor(move |store| store.delete(&kind, &key, version)).await
     }
 
     /// As [`FeatureStore::initialized`].

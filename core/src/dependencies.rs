@@ -122,8 +122,9 @@ mod tests {
     use super::*;
 
     fn sorted(kind: &Kind, items: &[(&str, String)]) -> Vec<String> {
-        let items =
-            items.iter().map(|(key, json)| ((*key).to_owned(), Item::from_parts(1, false, json.as_str())));
+        let items = items
+            .iter()
+            .map(|(key, json)| ((*key).to_owned(), Item::from_parts(1, false, json.as_str()).unwrap()));
         let mut items: IndexMap<_, _> = items.collect();
         sort(kind, &mut items);
         items.into_keys().collect()

@@ -54,6 +54,16 @@ impl StoreError {
         Self(Arc::new(Inner { kind, store, operation, items: Vec::new(), source: source.into().into() }))
     }
 
+    /// A call that was sent and not answered in time, so nobody knows whether it happened: a
+    /// [`Timeout`](ErrorKind::Timeout). Every store says it by this, whatever it was that it waited for.
+    pub fn unanswered(
+        store: &'static str,
+        operation: &'static str,
+        reason: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> Self {
+        Self::new(ErrorKind::Timeout, store, operation, reason)
+    }
+
     /// A wrong value of the configuration's `field`.
     pub fn config(store: &'static str, field: &str, reason: impl fmt::Display) -> Self {
         Self::new(ErrorKind::Config, store, "build", format!("{field}: {reason}"))
@@ -98,7 +108,7 @@ impl fmt::Display for StoreError {
         let Inner { store, operation, items, source, .. } = &*self.0;
         write!(f, "{store}: {operation}")?;
         for (n, (kind, key)) in items.iter().take(NAMED).enumerate() {
-            write!(f, "{}{kind}/{key}", if n == 0 { " " } else { ", " })?;
+            write!(f, "{}{kind}/{}", if n == 0 { " " } else { ", " }, Shown(key))?;
         }
         if items.len() > NAMED {
             write!(f, " and {} more", items.len() - NAMED)?;
@@ -107,16 +117,27 @@ impl fmt::Display for StoreError {
     }
 }
 
+/// The same, with the kind in front of it.
 impl fmt::Debug for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
+        write!(f, "{:?}: {self}", self.0.kind)
+    }
+}
+
+/// A key as a message shows it: on one line, and not longer than a line.
+struct Shown<'a>(&'a str);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 80;
+        let end = self.0.char_indices().nth(SHOWN).map_or(self.0.len(), |(end, _)| end);
+        write!(f, "{}{}", self.0[..end].escape_debug(), if end < self.0.len() { "..." } else { "" })
     }
 }
 
 impl Error for StoreError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        // The reason is part of the text already, so the chain goes on behind it.
-        self.0.source.source()
+        Some(&*self.0.source)
     }
 }
 
@@ -143,6 +164,23 @@ mod tests {
              string or blob too big"
         );
         assert_eq!(many.items().len(), 8);
+    }
+
+    #[test]
+    fn a_key_is_escaped_and_cut() {
+        let of = |key: &str| error().about([(Kind::FEATURES, key.to_owned())]).to_string();
+        assert_eq!(of("a\n\u{1b}[31m"), "sqlite: init features/a\\n\\u{1b}[31m: string or blob too big");
+        assert_eq!(
+            of(&"\u{e9}".repeat(81)),
+            format!("sqlite: init features/{}...: string or blob too big", "\u{e9}".repeat(80))
+        );
+    }
+
+    #[test]
+    fn the_cause_and_the_kind_can_be_had() {
+        let error = error();
+        assert_eq!(error.source().map(ToString::to_string).as_deref(), Some("string or blob too big"));
+        assert_eq!(format!("{error:?}"), "TooLarge: sqlite: init: string or blob too big");
     }
 
     #[test]

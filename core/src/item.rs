@@ -19,6 +19,8 @@ pub const MAX_VERSION: u64 = 1 << 53;
 /// database holds the item, and never the JSON's own `key` property (Go's tombstones say `"$deleted"`
 /// there).
 ///
+/// A version is at most [`MAX_VERSION`]: an item above it cannot be made, so no store has to refuse one.
+///
 /// A clone is one reference count, shared with what [`decode`](Self::decode) has made of the item.
 ///
 /// # Tombstones
@@ -33,7 +35,7 @@ pub const MAX_VERSION: u64 = 1 << 53;
 /// let flag = Item::parse(r#"{"key":"dark-mode","version":7,"on":true}"#)?;
 /// assert_eq!((flag.version(), flag.is_deleted()), (7, false));
 ///
-/// let tombstone = Item::tombstone("dark-mode", 8);
+/// let tombstone = Item::tombstone("dark-mode", 8)?;
 /// assert_eq!(tombstone.json(), r#"{"key":"dark-mode","version":8,"deleted":true}"#);
 /// # Ok::<(), flagstore_core::DecodeError>(())
 /// ```
@@ -67,7 +69,7 @@ impl Item {
     pub fn parse(json: impl Into<Box<str>>) -> Result<Self, DecodeError> {
         let json = json.into();
         let header = Header::read(&json)?;
-        Ok(Self::from_parts(header.version.0, header.is_deleted(), json))
+        Ok(Self::of(header.version.0, header.is_deleted(), json))
     }
 
     /// Reads an item whose version also stands beside its JSON, as in DynamoDB. That version is the one
@@ -75,25 +77,38 @@ impl Item {
     ///
     /// # Errors
     ///
-    /// As for [`parse`](Self::parse); the JSON's own version must be well-formed too.
+    /// As for [`parse`](Self::parse); the JSON's own version must be well-formed too, and neither may be above
+    /// [`MAX_VERSION`].
     pub fn parse_versioned(key: &str, version: u64, json: impl Into<Box<str>>) -> Result<Self, DecodeError> {
         let json = json.into();
         if json.trim() == "null" {
-            return Ok(Self::tombstone(key, version));
+            return Self::tombstone(key, version);
         }
         let deleted = Header::read(&json)?.is_deleted();
-        Ok(Self::from_parts(version, deleted, json))
+        Self::from_parts(version, deleted, json)
     }
 
     /// Puts an item together from a store that keeps all three, without looking into the JSON.
-    #[must_use]
-    pub fn from_parts(version: u64, deleted: bool, json: impl Into<Box<str>>) -> Self {
-        Self(Arc::new(Inner { json: json.into(), version, deleted, decoded: OnceLock::new() }))
+    ///
+    /// # Errors
+    ///
+    /// When the version is above [`MAX_VERSION`].
+    pub fn from_parts(version: u64, deleted: bool, json: impl Into<Box<str>>) -> Result<Self, DecodeError> {
+        let version = VersionVisitor.visit_u64::<serde_json::Error>(version)?;
+        Ok(Self::of(version, deleted, json.into()))
+    }
+
+    /// The one place where items are made. Whoever calls it has checked the version, so nobody else has to.
+    fn of(version: u64, deleted: bool, json: Box<str>) -> Self {
+        Self(Arc::new(Inner { json, version, deleted, decoded: OnceLock::new() }))
     }
 
     /// The placeholder of an item that was deleted at `version`.
-    #[must_use]
-    pub fn tombstone(key: &str, version: u64) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// When the version is above [`MAX_VERSION`].
+    pub fn tombstone(key: &str, version: u64) -> Result<Self, DecodeError> {
         #[derive(Serialize)]
         struct Tombstone<'a> {
             key: &'a str,

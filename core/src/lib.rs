@@ -23,6 +23,7 @@
 mod all_data;
 #[cfg(feature = "tokio")]
 mod async_feature_store;
+mod background;
 mod big_segments;
 #[cfg(feature = "bridge")]
 mod bridge;
@@ -34,6 +35,7 @@ mod feature_store;
 mod feature_store_core;
 mod item;
 mod kind;
+mod listeners;
 mod memory;
 mod status;
 
@@ -55,5 +57,6 @@ pub use feature_store::{FeatureStore, LiveItems};
 pub use feature_store_core::{FeatureStoreCore, Items, Upsert};
 pub use item::{DecodeError, Item, MAX_VERSION};
 pub use kind::Kind;
+pub use listeners::Subscription;
 pub use memory::MemoryStore;
-pub use status::{DataStoreStatus, DataStoreStatusProvider, DataStoreUpdateSink, StatusListener};
+pub use status::{DataStoreStatus, DataStoreStatusProvider, DataStoreUpdateSink};

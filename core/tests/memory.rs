@@ -15,7 +15,7 @@ fn a_cached_flag_takes_little_more_than_its_json() -> Result<(), Box<dyn std::er
     let json = FLAGS * text.len();
     let before = dhat::HeapStats::get().curr_bytes;
     let store = CachingStoreWrapper::builder(MemoryStore::new()).build()?;
-    let items = (0..FLAGS).map(|n| (format!("flag-{n}"), Item::from_parts(1, false, text.as_str())));
+    let items = (0..FLAGS).map(|n| (format!("flag-{n}"), Item::from_parts(1, false, text.as_str()).unwrap()));
     store.init(&AllData::new().with(Kind::FEATURES, items))?;
     // The database below is emptied again, so that only the cache is counted.
     store.core().init(&AllData::new().with(Kind::FEATURES, Vec::<(String, Item)>::new()))?;

@@ -2,6 +2,8 @@
 //!
 //! Beside bare moka, beside the SDK's own cache, and under whole evaluations.
 
+#![allow(clippy::unwrap_used, reason = "a benchmark that cannot set itself up may as well panic")]
+
 use std::collections::HashMap;
 use std::fmt;
 use std::hint::black_box;
@@ -206,7 +208,8 @@ fn memory_per_flag() -> Result<(), Error> {
     );
     store.init(&all_data)?;
     drop(all_data);
-    let json: usize = store.all(&Kind::FEATURES)?.values().map(|item| item.json().len()).sum();
+    let json: usize =
+        store.all(&Kind::FEATURES)?.iter().map(|(_, item)| item).map(|item| item.json().len()).sum();
     match before.zip(resident()) {
         Some((before, after)) => {
             let figure = (after - before) as f64 / json as f64;
@@ -258,7 +261,7 @@ fn flag(key: &str, size: usize) -> Item {
         r#"{{"key":"{key}","version":1,"on":true,"prerequisites":[],"targets":[{{"values":[{}],"variation":1}}],"contextTargets":[],"rules":[],"fallthrough":{{"variation":0}},"offVariation":1,"variations":[true,false],"clientSideAvailability":{{"usingMobileKey":true,"usingEnvironmentId":false}},"salt":"0123456789abcdef","trackEvents":false,"deleted":false}}"#,
         users.join(",")
     );
-    Item::from_parts(1, false, json)
+    Item::from_parts(1, false, json).unwrap()
 }
 
 /// A database that takes everything and has nothing, so that only the cache is measured.

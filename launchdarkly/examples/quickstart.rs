@@ -136,7 +136,7 @@ fn run(out: &mut impl Write, environment: Option<&str>, database: &str) -> Resul
     let next = last_flag.version() + 1;
     let original = environment.items(&Kind::FEATURES).find(|(key, flag)| key == last && !flag.is_deleted());
     match original {
-        _ if !last_flag.is_deleted() => update(last, "deleted", Item::tombstone(last, next)),
+        _ if !last_flag.is_deleted() => update(last, "deleted", Item::tombstone(last, next)?),
         Some((_, flag)) => update(last, "restored after its deletion", revised(flag, next, is_on(flag)?)?),
         None => Ok(()),
     }

@@ -64,7 +64,7 @@ impl PersistentDataStore for Flagstore {
             }
             Self::Cached(store) => {
                 let items = store.all(&Kind::FEATURES).map_err(to_sdk_error)?;
-                Ok(flags_among(items.iter().map(|(key, item)| (&**key, item))))
+                Ok(flags_among(items.iter()))
             }
         }
     }
@@ -137,11 +137,13 @@ fn all_from_sdk(
 
 fn from_sdk(kind: &Kind, key: &str, serialized: SerializedItem) -> Result<Item, PersistentStoreError> {
     let SerializedItem { version, deleted, serialized_item: json } = serialized;
-    if deleted {
+    let item = if deleted {
         // The SDK's own tombstone says "$deleted" where others expect the key.
-        return Ok(Item::tombstone(key, version));
-    }
-    live_from_sdk(key, version, json).map_err(|error| to_sdk_error(format!("{kind}/{key}: {error}")))
+        Item::tombstone(key, version)
+    } else {
+        live_from_sdk(key, version, json)
+    };
+    item.map_err(|error| to_sdk_error(format!("{kind}/{key}: {error}")))
 }
 
 /// Reads a live item, and adds the `"deleted":false` that the SDK leaves out and PHP requires.

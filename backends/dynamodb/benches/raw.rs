@@ -3,6 +3,8 @@
 //! Needs a server: `eval "$(scripts/services up dynamodb)"`. The raw side is what one would write by hand for
 //! this one purpose: the same request of the same SDK, from the same kind of thread, on a runtime of its own.
 
+#![allow(clippy::unwrap_used, reason = "a benchmark that cannot set itself up may as well panic")]
+
 #[path = "../tests/support/mod.rs"]
 mod support;
 
@@ -156,7 +158,7 @@ fn costs(server: &Server) {
 
 fn flag(version: u64, size: usize) -> Item {
     let filler = "x".repeat(size - 40);
-    Item::from_parts(version, false, format!(r#"{{"version":{version:>10},"filler":"{filler}"}}"#))
+    Item::from_parts(version, false, format!(r#"{{"version":{version:>10},"filler":"{filler}"}}"#)).unwrap()
 }
 
 fn flags(count: usize, size: usize) -> AllData {

@@ -59,18 +59,17 @@ pub(crate) fn decode(key: &str, row: &Row) -> Result<Item, Failure> {
         None => None,
         Some(other) => return Err(not_an_item(format!("version is not a number (N) but {}", name(other)))),
     };
+    let tombstone = |version| Item::tombstone(key, version).map_err(|error| not_an_item(error.to_string()));
     let deleted = row.get(DELETED).and_then(|deleted| deleted.as_bool().ok().copied());
     match (row.get(ITEM), version) {
-        (_, Some(version)) if deleted == Some(true) => Ok(Item::tombstone(key, version)),
+        (_, Some(version)) if deleted == Some(true) => tombstone(version),
         (Some(AttributeValue::S(json)), Some(version)) => {
             Item::parse_versioned(key, version, json.as_str()).map_err(|error| not_an_item(error.to_string()))
         }
         (Some(AttributeValue::S(json)), None) => {
             Item::parse(json.as_str()).map_err(|error| not_an_item(error.to_string()))
         }
-        (None | Some(AttributeValue::Null(_)), Some(version)) if deleted.is_none() => {
-            Ok(Item::tombstone(key, version))
-        }
+        (None | Some(AttributeValue::Null(_)), Some(version)) if deleted.is_none() => tombstone(version),
         (None | Some(AttributeValue::Null(_)), _) => Err(not_an_item("there is no item".to_owned())),
         (Some(other), _) => Err(not_an_item(format!("item is not a string (S) but {}", name(other)))),
     }

@@ -17,9 +17,6 @@ pub(crate) enum Failure {
     #[error("larger than the 400 KB that DynamoDB can hold, or under a key that it cannot have")]
     TooLarge,
 
-    #[error("the version {0} is above 2^53, the highest that a store can hold")]
-    VersionTooHigh(u64),
-
     #[error("the table does not exist: create it, or correct the table's name, the region or the endpoint")]
     NoTable,
 
@@ -95,14 +92,14 @@ impl Failure {
             Self::NoConnection(_) | Self::BadAnswer(_) | Self::Server(_) | Self::Raced => {
                 ErrorKind::Unavailable
             }
-            Self::VersionTooHigh(_) | Self::Other(_) => ErrorKind::Other,
+            Self::Other(_) => ErrorKind::Other,
         }
     }
 
     /// The failure as an error of this operation, at this place (`table flags at http://localhost:8000`).
     pub(crate) fn during(self, operation: &'static str, place: &str) -> StoreError {
         let message = match &self {
-            Self::NotAnItem(_) | Self::TooLarge | Self::VersionTooHigh(_) => self.to_string(),
+            Self::NotAnItem(_) | Self::TooLarge => self.to_string(),
             _ => format!("{place}: {self}"),
         };
         StoreError::new(self.kind(), STORE, operation, message)

@@ -6,9 +6,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
-use flagstore_core::{
-    AllData, Bridge, ErrorKind, FeatureStoreCore, Item, Items, Kind, MAX_VERSION, StoreError, Upsert,
-};
+use flagstore_core::{AllData, Bridge, ErrorKind, FeatureStoreCore, Item, Items, Kind, StoreError, Upsert};
 use futures_util::future::try_join;
 
 use crate::batch::{Plan, Writer};
@@ -217,9 +215,6 @@ async fn put(
 
 /// What would be refused is not sent.
 fn check(namespace: &str, key: &str, item: &Item) -> Result<(), Failure> {
-    if item.version() > MAX_VERSION {
-        return Err(Failure::VersionTooHigh(item.version()));
-    }
     if !codec::can_be_stored_under(namespace, key) || !codec::fits(namespace, key, item) {
         return Err(Failure::TooLarge);
     }

@@ -3,6 +3,8 @@
 //!
 //! The raw side is one connection and the command that one would write by hand, with owned results.
 
+#![allow(clippy::unwrap_used, reason = "a benchmark that cannot set itself up may as well panic")]
+
 use std::collections::HashMap;
 use std::sync::Barrier;
 use std::thread;
@@ -356,7 +358,7 @@ fn flag(version: u64, size: usize) -> Item {
     let json = format!(
         r#"{{"key":"flag","on":true,"rules":[{rules}],"salt":"0123456789abcdef","version":{version},"deleted":false}}"#
     );
-    Item::from_parts(version, false, json)
+    Item::from_parts(version, false, json).unwrap()
 }
 
 fn flags(version: u64) -> AllData {

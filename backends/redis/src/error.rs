@@ -42,9 +42,6 @@ pub(crate) enum Failure {
 
     #[error("others wrote the item again and again in the meantime; try again")]
     Raced,
-
-    #[error("the version {0} is above 2^53, the highest that a store can hold")]
-    VersionTooHigh(u64),
 }
 
 impl Failure {
@@ -60,7 +57,6 @@ impl Failure {
             | Self::NotExecuted
             | Self::Raced => ErrorKind::Unavailable,
             Self::NotAnItem(_) | Self::NotText => ErrorKind::Corrupt,
-            Self::VersionTooHigh(_) => ErrorKind::Other,
         }
     }
 
@@ -84,11 +80,7 @@ impl Failure {
     pub(crate) fn spares_the_connection(&self) -> bool {
         let in_step = match self {
             Self::Redis(error) => matches!(error.kind(), Driver::Server(_) | Driver::Extension),
-            Self::NotAnItem(_)
-            | Self::NotText
-            | Self::NotExecuted
-            | Self::Raced
-            | Self::VersionTooHigh(_) => true,
+            Self::NotAnItem(_) | Self::NotText | Self::NotExecuted | Self::Raced => true,
             // In the middle of several commands, so a WATCH may be left.
             Self::Late => false,
             Self::Connect { .. } | Self::NotConnected(_) | Self::StillConnecting(_) | Self::NoConnection => {

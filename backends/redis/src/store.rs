@@ -2,7 +2,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use flagstore_core::{AllData, FeatureStoreCore, Item, Items, Kind, MAX_VERSION, StoreError, Upsert};
+use flagstore_core::{AllData, FeatureStoreCore, Item, Items, Kind, StoreError, Upsert};
 use redis::Cmd;
 
 use crate::RedisStoreBuilder;
@@ -63,11 +63,10 @@ impl RedisStore {
 impl FeatureStoreCore for RedisStore {
     fn init(&self, all_data: &AllData) -> Result<(), StoreError> {
         let deadline = Instant::now() + self.init_timeout;
-        let mut items = all_data.kinds().flat_map(|(_, items)| items);
-        let initialized = match items.find(|(_, item)| item.version() > MAX_VERSION) {
-            Some((_, item)) => Err(Failure::VersionTooHigh(item.version())),
-            None if self.connections.are_together(self.keys.prefix()) => self.replace(all_data, deadline),
-            None => self.replace_in_order(all_data, deadline),
+        let initialized = if self.connections.are_together(self.keys.prefix()) {
+            self.replace(all_data, deadline)
+        } else {
+            self.replace_in_order(all_data, deadline)
         };
         initialized.map_err(|failure| failure.during_write("init"))
     }
@@ -104,12 +103,8 @@ impl FeatureStoreCore for RedisStore {
     }
 
     fn upsert(&self, kind: &Kind, key: &str, item: &Item) -> Result<Upsert, StoreError> {
-        let upserted = if item.version() > MAX_VERSION {
-            Err(Failure::VersionTooHigh(item.version()))
-        } else {
-            let hash = self.keys.items(kind);
-            self.upserts.upsert(&self.connections, self.deadline(), &hash, key, item)
-        };
+        let hash = self.keys.items(kind);
+        let upserted = self.upserts.upsert(&self.connections, self.deadline(), &hash, key, item);
         upserted.map_err(|failure| failure.during_write("upsert").about([(kind.clone(), key.to_owned())]))
     }
 

@@ -4,6 +4,8 @@
 //! cached statements, owned results in the same kind of collection. It also frees its page cache where the
 //! store does: in one process the two share it, and one would slow the other down.
 
+#![allow(clippy::unwrap_used, reason = "a benchmark that cannot set itself up may as well panic")]
+
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
@@ -120,7 +122,7 @@ fn peak_memory(store: &SqliteStore) -> Result<(), Error> {
 fn flag(version: u64, size: usize) -> Item {
     let filler = "x".repeat(size - 40);
     let json = format!(r#"{{"version":{version:>10},"filler":"{filler}"}}"#);
-    Item::from_parts(version, false, json)
+    Item::from_parts(version, false, json).unwrap()
 }
 
 fn flags(version: u64) -> AllData {

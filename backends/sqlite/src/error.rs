@@ -25,9 +25,6 @@ pub(crate) enum Failure {
 
     #[error("other processes replaced the item again and again; try again")]
     Raced,
-
-    #[error("the version {0} is above 2^53, the highest that a store can hold")]
-    VersionTooHigh(u64),
 }
 
 impl Failure {
@@ -38,7 +35,6 @@ impl Failure {
             Self::Refused { .. } | Self::NoConnection | Self::FileGone | Self::Raced => {
                 ErrorKind::Unavailable
             }
-            Self::VersionTooHigh(_) => ErrorKind::Other,
         }
     }
 
@@ -55,7 +51,7 @@ impl Failure {
                 matches!(error.code, DatabaseBusy | DatabaseLocked | OperationInterrupted | TooBig)
             }
             Self::Sqlite(error) => classify(error) == ErrorKind::Corrupt,
-            Self::Raced | Self::VersionTooHigh(_) => true,
+            Self::Raced => true,
             Self::Refused { .. } | Self::NoConnection | Self::FileGone => false,
         }
     }

@@ -119,7 +119,7 @@ impl FeatureStoreCore for SqliteStore {
                      WHERE excluded.version > items.version
                         OR NOT is_item(items.version, items.deleted, items.json)",
                 )?;
-                let (version, deleted) = (version_column(item)?, item.is_deleted());
+                let (version, deleted) = (version_column(item.version()), item.is_deleted());
                 let values = params![self.prefix, kind.as_str(), key, version, deleted, item.json()];
                 if upsert.execute(values)? == 1 {
                     return Ok(Upsert::Applied);
@@ -180,7 +180,7 @@ fn write_items<'a>(
     )?;
     let mut keys = HashSet::with_capacity(items.len());
     for (key, item) in items {
-        let (version, deleted) = (version_column(item)?, item.is_deleted());
+        let (version, deleted) = (version_column(item.version()), item.is_deleted());
         match write.execute(params![prefix, kind.as_str(), key, version, deleted, item.json()]) {
             Err(error) if error.sqlite_error_code() == Some(ErrorCode::TooBig) => {
                 too_large.push((kind.clone(), key.to_owned()));
@@ -227,7 +227,9 @@ fn select(connection: &Connection, prefix: &str, kind: &Kind, key: &str) -> rusq
 /// The item in a row's first three columns. They are trusted: no JSON is parsed on reads.
 fn item_in(row: &Row<'_>) -> rusqlite::Result<Item> {
     let json = row.get_ref(2)?.as_str()?;
-    Ok(Item::from_parts(version_in(row.get_ref(0)?)?, row.get(1)?, json))
+    let (version, deleted) = (version_in(row.get_ref(0)?)?, row.get(1)?);
+    Item::from_parts(version, deleted, json)
+        .map_err(|_| FromSqlError::OutOfRange(version_column(version)).into())
 }
 
 fn version_in(column: ValueRef<'_>) -> FromSqlResult<u64> {
@@ -236,9 +238,9 @@ fn version_in(column: ValueRef<'_>) -> FromSqlResult<u64> {
     known.ok_or(FromSqlError::OutOfRange(version))
 }
 
-fn version_column(item: &Item) -> Result<i64, Failure> {
-    let version = Some(item.version()).filter(|version| *version <= MAX_VERSION);
-    version.and_then(|version| version.try_into().ok()).ok_or(Failure::VersionTooHigh(item.version()))
+/// No item has a version that SQLite's integers do not reach.
+fn version_column(version: u64) -> i64 {
+    i64::try_from(version).unwrap_or(i64::MAX)
 }
 
 /// Frees the pages that a walk over the whole table has cached and that nobody will need soon.

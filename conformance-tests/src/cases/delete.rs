@@ -1,6 +1,6 @@
-use flagstore_core::{Item, Kind, Upsert};
+use flagstore_core::{Kind, Upsert};
 
-use crate::case::{Case, Database, Succeed, flags, item, parse};
+use crate::case::{Case, Database, Succeed, flags, item, parse, tombstone};
 
 pub(super) fn cases() -> Vec<Case> {
     vec![
@@ -19,7 +19,7 @@ pub(super) fn cases() -> Vec<Case> {
 fn newer_version_deletes(database: &Database<'_>) {
     let store = database.open();
     store.init(&flags([("a", item("a", 1, ""))])).succeed();
-    let tombstone = Item::tombstone("a", 2);
+    let tombstone = tombstone("a", 2);
     assert_eq!(store.upsert(&Kind::FEATURES, "a", &tombstone).succeed(), Upsert::Applied);
     assert_eq!(store.get(&Kind::FEATURES, "a").succeed(), Some(tombstone));
 }
@@ -38,7 +38,7 @@ fn ignored(database: &Database<'_>, version: u64) {
     let store = database.open();
     let stored = item("a", 10, "stored");
     store.init(&flags([("a", stored.clone())])).succeed();
-    let outcome = store.upsert(&Kind::FEATURES, "a", &Item::tombstone("a", version)).succeed();
+    let outcome = store.upsert(&Kind::FEATURES, "a", &tombstone("a", version)).succeed();
     assert_eq!(outcome, Upsert::Stale(stored.clone()));
     assert_eq!(store.get(&Kind::FEATURES, "a").succeed(), Some(stored));
 }
@@ -46,7 +46,7 @@ fn ignored(database: &Database<'_>, version: u64) {
 /// Deleting what was never there leaves a tombstone, against updates that arrive late.
 fn unknown_key_gets_a_tombstone(database: &Database<'_>) {
     let store = database.open();
-    let tombstone = Item::tombstone("a", 5);
+    let tombstone = tombstone("a", 5);
     assert_eq!(store.upsert(&Kind::FEATURES, "a", &tombstone).succeed(), Upsert::Applied);
     assert_eq!(store.get(&Kind::FEATURES, "a").succeed(), Some(tombstone.clone()));
     let outcome = store.upsert(&Kind::FEATURES, "a", &item("a", 4, "late")).succeed();
@@ -66,16 +66,16 @@ fn equal_update_does_not_bring_it_back(database: &Database<'_>) {
 fn stays_deleted(database: &Database<'_>, version: u64) {
     let store = database.open();
     store.init(&flags([("a", item("a", 1, ""))])).succeed();
-    let _ = store.upsert(&Kind::FEATURES, "a", &Item::tombstone("a", 10)).succeed();
+    let _ = store.upsert(&Kind::FEATURES, "a", &tombstone("a", 10)).succeed();
     let outcome = store.upsert(&Kind::FEATURES, "a", &item("a", version, "late")).succeed();
-    assert_eq!(outcome, Upsert::Stale(Item::tombstone("a", 10)));
-    assert_eq!(store.get(&Kind::FEATURES, "a").succeed(), Some(Item::tombstone("a", 10)));
+    assert_eq!(outcome, Upsert::Stale(tombstone("a", 10)));
+    assert_eq!(store.get(&Kind::FEATURES, "a").succeed(), Some(tombstone("a", 10)));
 }
 
 /// An update that is newer than the deletion does.
 fn newer_update_brings_it_back(database: &Database<'_>) {
     let store = database.open();
-    let _ = store.upsert(&Kind::FEATURES, "a", &Item::tombstone("a", 10)).succeed();
+    let _ = store.upsert(&Kind::FEATURES, "a", &tombstone("a", 10)).succeed();
     let back = item("a", 11, "back");
     assert_eq!(store.upsert(&Kind::FEATURES, "a", &back).succeed(), Upsert::Applied);
     assert_eq!(store.get(&Kind::FEATURES, "a").succeed(), Some(back));

@@ -1,6 +1,6 @@
-use flagstore_core::{Item, Kind};
+use flagstore_core::Kind;
 
-use crate::case::{Case, Database, Succeed, flags, item};
+use crate::case::{Case, Database, Succeed, flags, item, tombstone};
 
 pub(super) fn cases() -> Vec<Case> {
     vec![
@@ -38,7 +38,7 @@ fn missing_kind_is_none(database: &Database<'_>) {
 fn deleted_item_is_its_tombstone(database: &Database<'_>) {
     let store = database.open();
     store.init(&flags([("a", item("a", 1, ""))])).succeed();
-    let _ = store.upsert(&Kind::FEATURES, "a", &Item::tombstone("a", 2)).succeed();
+    let _ = store.upsert(&Kind::FEATURES, "a", &tombstone("a", 2)).succeed();
     let read = store.get(&Kind::FEATURES, "a").succeed();
     assert_eq!(read.as_ref().map(|item| (item.version(), item.is_deleted())), Some((2, true)));
 }

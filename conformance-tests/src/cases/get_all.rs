@@ -1,6 +1,6 @@
-use flagstore_core::{AllData, Item, Kind};
+use flagstore_core::{AllData, Kind};
 
-use crate::case::{Case, Database, Succeed, flags, item};
+use crate::case::{Case, Database, Succeed, flags, item, tombstone};
 
 pub(super) fn cases() -> Vec<Case> {
     vec![
@@ -36,8 +36,8 @@ fn of_an_empty_kind_is_empty(database: &Database<'_>) {
 /// Tombstones are items like others.
 fn includes_tombstones(database: &Database<'_>) {
     let store = database.open();
-    store.init(&flags([("a", item("a", 1, "")), ("initially", Item::tombstone("initially", 5))])).succeed();
-    let _ = store.upsert(&Kind::FEATURES, "later", &Item::tombstone("later", 6)).succeed();
+    store.init(&flags([("a", item("a", 1, "")), ("initially", tombstone("initially", 5))])).succeed();
+    let _ = store.upsert(&Kind::FEATURES, "later", &tombstone("later", 6)).succeed();
     let all = store.get_all(&Kind::FEATURES).succeed().by_key;
     let found = |key: &str| all.get(key).map(|item| (item.version(), item.is_deleted()));
     assert_eq!(found("a"), Some((1, false)));

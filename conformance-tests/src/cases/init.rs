@@ -3,7 +3,7 @@ use std::thread;
 
 use flagstore_core::{AllData, Item, Kind};
 
-use crate::case::{Case, Database, Skip, Succeed, flags, item, parse};
+use crate::case::{Case, Database, Skip, Succeed, flags, item, parse, tombstone};
 
 pub(super) fn cases() -> Vec<Case> {
     vec![
@@ -70,11 +70,8 @@ fn an_update_alone_does_not_initialize(database: &Database<'_>) {
 /// What the data does not name is gone, and what it names is as it says, in every kind.
 fn replaces_everything(database: &Database<'_>) {
     let store = database.open();
-    let before = [
-        ("kept", item("kept", 1, "before")),
-        ("gone", item("gone", 1, "")),
-        ("dead", Item::tombstone("dead", 1)),
-    ];
+    let before =
+        [("kept", item("kept", 1, "before")), ("gone", item("gone", 1, "")), ("dead", tombstone("dead", 1))];
     store.init(&AllData::new().with(Kind::FEATURES, before.clone()).with(Kind::SEGMENTS, before)).succeed();
 
     let after = [("kept", item("kept", 2, "after")), ("new", item("new", 1, ""))];
@@ -125,7 +122,7 @@ fn leaves_other_kinds_alone(database: &Database<'_>) {
 /// A poller sends the same data again and again.
 fn can_be_repeated_with_the_same_data(database: &Database<'_>) {
     let store = database.open();
-    let data = flags([("a", item("a", 1, "")), ("dead", Item::tombstone("dead", 2))]);
+    let data = flags([("a", item("a", 1, "")), ("dead", tombstone("dead", 2))]);
     for _ in 0..3 {
         store.init(&data).succeed();
         let all = store.get_all(&Kind::FEATURES).succeed().by_key;

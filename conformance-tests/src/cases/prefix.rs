@@ -1,6 +1,6 @@
-use flagstore_core::{Item, Kind, Upsert};
+use flagstore_core::{Kind, Upsert};
 
-use crate::case::{Case, Database, Succeed, flags, item};
+use crate::case::{Case, Database, Succeed, flags, item, tombstone};
 
 pub(super) fn cases() -> Vec<Case> {
     vec![
@@ -43,7 +43,7 @@ fn versions_of_another_do_not_count(database: &Database<'_>) {
 fn deletions_of_another_do_not_count(database: &Database<'_>) {
     let (one, other) = (database.open(), database.open_prefix(&format!("{}-other", database.prefix)));
     one.init(&flags([("a", item("a", 1, "one"))])).succeed();
-    assert_eq!(other.upsert(&Kind::FEATURES, "a", &Item::tombstone("a", 9)).succeed(), Upsert::Applied);
+    assert_eq!(other.upsert(&Kind::FEATURES, "a", &tombstone("a", 9)).succeed(), Upsert::Applied);
     assert_eq!(one.get(&Kind::FEATURES, "a").succeed(), Some(item("a", 1, "one")));
     assert_eq!(one.upsert(&Kind::FEATURES, "a", &item("a", 2, "two")).succeed(), Upsert::Applied);
 }

@@ -1,6 +1,6 @@
 use flagstore_core::{Item, Kind, MAX_VERSION, Upsert};
 
-use crate::case::{Case, Database, Succeed, flags, item, parse};
+use crate::case::{Case, Database, Succeed, flags, item, parse, tombstone};
 
 pub(super) fn cases() -> Vec<Case> {
     vec![
@@ -69,7 +69,7 @@ fn stale_brings_what_is_stored(database: &Database<'_>) {
         let outcome = one.upsert(&Kind::FEATURES, "a", &item("a", version, "late")).succeed();
         assert_eq!(outcome, Upsert::Stale(item("a", 5, "of another")));
     }
-    let tombstone = Item::tombstone("a", 7);
+    let tombstone = tombstone("a", 7);
     let _ = other.upsert(&Kind::FEATURES, "a", &tombstone).succeed();
     let outcome = one.upsert(&Kind::FEATURES, "a", &item("a", 6, "late")).succeed();
     assert_eq!(outcome, Upsert::Stale(tombstone), "also when it is a tombstone");

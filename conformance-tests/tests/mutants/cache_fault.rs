@@ -32,7 +32,6 @@ pub(crate) enum CacheFault {
     ShowsTombstones,
     HidesWhatWasDeletedOnce,
     TakesAllForEverything,
-    CopiesAll,
     WritesPastTheCache,
     DeletesWhateverTheVersion,
     ForgetsNothing,
@@ -218,7 +217,6 @@ impl CacheFault {
         (Self::ShowsTombstones, &["reading::live_items_come_back_and_deleted_ones_do_not"]),
         (Self::HidesWhatWasDeletedOnce, &["writing::newer_update_brings_a_deleted_item_back"]),
         (Self::TakesAllForEverything, &["reading::all_items_prove_no_absence"]),
-        (Self::CopiesAll, &["reading::all_items_never_change_in_the_hand"]),
         (
             Self::WritesPastTheCache,
             &[

@@ -137,18 +137,18 @@ impl FaultyStore {
     fn written(&self, item: &Item) -> Item {
         let json = item.json();
         match self.fault {
-            Some(Fault::LosesTheText) => Item::from_parts(item.version(), item.is_deleted(), "{}"),
+            Some(Fault::LosesTheText) => Item::from_parts(item.version(), item.is_deleted(), "{}").unwrap(),
             Some(Fault::Reformats) => {
-                Item::from_parts(item.version(), item.is_deleted(), json.replace(' ', ""))
+                Item::from_parts(item.version(), item.is_deleted(), json.replace(' ', "")).unwrap()
             }
             Some(Fault::CutsLargeItems) if json.len() > 10_000 => {
-                Item::from_parts(item.version(), item.is_deleted(), &json[..10_000])
+                Item::from_parts(item.version(), item.is_deleted(), &json[..10_000]).unwrap()
             }
             Some(Fault::KeepsVersionsIn32Bits) => {
-                Item::from_parts(item.version() & u64::from(u32::MAX), item.is_deleted(), json)
+                Item::from_parts(item.version() & u64::from(u32::MAX), item.is_deleted(), json).unwrap()
             }
             Some(Fault::TakesGoTombstonesForLive) if json.contains(r#""rules""#) => {
-                Item::from_parts(item.version(), false, json)
+                Item::from_parts(item.version(), false, json).unwrap()
             }
             _ => item.clone(),
         }

@@ -247,8 +247,7 @@ impl FeatureStore for FaultyCache {
 
     fn all(&self, kind: &Kind) -> Result<LiveItems, StoreError> {
         let _lock = self.has(CacheFault::LocksOverCalls).then(|| self.lock.lock());
-        let all = self.inner.all(kind)?;
-        Ok(if self.has(CacheFault::CopiesAll) { Arc::new((*all).clone()) } else { all })
+        self.inner.all(kind)
     }
 
     fn upsert(&self, kind: &Kind, key: &str, item: &Item) -> Result<Upsert, StoreError> {
@@ -270,7 +269,7 @@ impl FeatureStore for FaultyCache {
 
     fn delete(&self, kind: &Kind, key: &str, version: u64) -> Result<Upsert, StoreError> {
         let more = if self.has(CacheFault::DeletesWhateverTheVersion) { 100 } else { 0 };
-        self.upsert(kind, key, &Item::tombstone(key, version + more))
+        self.upsert(kind, key, &Item::tombstone(key, version + more).unwrap())
     }
 
     fn initialized(&self) -> bool {

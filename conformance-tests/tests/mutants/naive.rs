@@ -49,12 +49,11 @@ impl NaiveCache {
     }
 
     fn load_all(&self, kind: &Kind) -> Result<LiveItems, StoreError> {
-        let mut live = self.core.get_all(kind)?.by_key;
+        let live = self.core.get_all(kind)?.by_key;
         for (key, item) in &live {
             self.put(kind, key, Some(item.clone()));
         }
-        live.retain(|_, item| !item.is_deleted());
-        Ok(Arc::new(live.into_iter().map(|(key, item)| (key.into(), item)).collect()))
+        Ok(live.into_iter().collect())
     }
 }
 

@@ -43,7 +43,7 @@ fn what_is_wrong_is_named() {
 
 #[test]
 fn a_key_given_again_replaces_the_item_in_its_place() {
-    let item = |version| Item::from_parts(version, false, "{}");
+    let item = |version| Item::from_parts(version, false, "{}").unwrap();
     let all_data = AllData::new()
         .with(Kind::FEATURES, [("a", item(1)), ("b", item(1))])
         .with(Kind::FEATURES, [("a", item(2))]);
@@ -54,15 +54,15 @@ fn a_key_given_again_replaces_the_item_in_its_place() {
 #[test]
 fn in_dependency_order_segments_come_before_flags_and_other_kinds_last() {
     let all_data = AllData::new()
-        .with(Kind::new("mock1"), [("m", Item::from_parts(1, false, "{}"))])
+        .with(Kind::new("mock1"), [("m", Item::from_parts(1, false, "{}").unwrap())])
         .with(
             Kind::FEATURES,
             [
-                ("top", Item::from_parts(1, false, r#"{"prerequisites":[{"key":"base"}]}"#)),
-                ("base", Item::from_parts(1, false, "{}")),
+                ("top", Item::from_parts(1, false, r#"{"prerequisites":[{"key":"base"}]}"#).unwrap()),
+                ("base", Item::from_parts(1, false, "{}").unwrap()),
             ],
         )
-        .with(Kind::SEGMENTS, [("s", Item::from_parts(1, false, "{}"))])
+        .with(Kind::SEGMENTS, [("s", Item::from_parts(1, false, "{}").unwrap())])
         .in_dependency_order();
     let kinds: Vec<_> = all_data.kinds().map(|(kind, _)| kind.as_str()).collect();
     assert_eq!(kinds, ["segments", "features", "mock1"]);
@@ -73,10 +73,10 @@ fn in_dependency_order_segments_come_before_flags_and_other_kinds_last() {
 fn no_item_refers_to_one_of_its_own_level() {
     let flag = |prerequisites: &[&str]| {
         let keys: Vec<_> = prerequisites.iter().map(|key| format!(r#"{{"key":"{key}"}}"#)).collect();
-        Item::from_parts(1, false, format!(r#"{{"prerequisites":[{}]}}"#, keys.join(",")))
+        Item::from_parts(1, false, format!(r#"{{"prerequisites":[{}]}}"#, keys.join(","))).unwrap()
     };
     let rule = r#"{"rules":[{"clauses":[{"op":"segmentMatch","values":["inner"]}]}]}"#;
-    let plain = || Item::from_parts(1, false, "{}");
+    let plain = || Item::from_parts(1, false, "{}").unwrap();
     let all_data = AllData::new()
         .with(Kind::new("mock1"), [("m", plain())])
         .with(
@@ -89,7 +89,7 @@ fn no_item_refers_to_one_of_its_own_level() {
             ],
         )
         .with(Kind::new("mock2"), [("m", plain())])
-        .with(Kind::SEGMENTS, [("outer", Item::from_parts(1, false, rule)), ("inner", plain())]);
+        .with(Kind::SEGMENTS, [("outer", Item::from_parts(1, false, rule).unwrap()), ("inner", plain())]);
     let levels: Vec<Vec<String>> = all_data
         .dependency_levels()
         .iter()
@@ -114,7 +114,8 @@ fn nothing_has_no_levels() {
 
 #[test]
 fn levels_flattened_are_the_dependency_order_and_a_cycle_loses_nothing() {
-    let flag = |on: &str| Item::from_parts(1, false, format!(r#"{{"prerequisites":[{{"key":"{on}"}}]}}"#));
+    let flag =
+        |on: &str| Item::from_parts(1, false, format!(r#"{{"prerequisites":[{{"key":"{on}"}}]}}"#)).unwrap();
     let all_data = AllData::new()
         .with(Kind::FEATURES, [("a", flag("b")), ("b", flag("a")), ("c", flag("c")), ("d", flag("a"))]);
     let levels = all_data.dependency_levels();

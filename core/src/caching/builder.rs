@@ -9,7 +9,7 @@ use super::cache::{Cache, Options};
 use super::recovery::Monitor;
 use super::refresh::Refresher;
 use super::shared::{Initialized, Shared};
-use crate::status::DataStoreUpdateSink;
+use crate::DataStoreUpdateSink;
 use crate::{ChangeSource, FeatureStoreCore, StoreError};
 
 /// Whether a [`CachingStoreWrapper`] caches, and for how long.

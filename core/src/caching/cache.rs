@@ -108,7 +108,7 @@ impl Cache {
     /// All live items of a kind, if they are known.
     pub(super) fn peek_all(&self, kind: &Kind) -> Found<LiveItems> {
         let all = self.all.read();
-        all.get(kind).map_or(Found::Unknown, |all| Found::of(Arc::clone(&all.live), all.fresh_until))
+        all.get(kind).map_or(Found::Unknown, |all| Found::of(all.live.clone(), all.fresh_until))
     }
 
     /// To be asked before the database is, and handed to what puts the outcome into the cache.
@@ -166,11 +166,7 @@ impl Cache {
         }
         if let Some(all) = self.all.write().get_mut(&place.kind) {
             // Copies the map only while somebody else still holds it.
-            let items = Arc::make_mut(&mut all.live);
-            match live {
-                Some(item) => drop(items.insert(Arc::clone(&place.key), item.clone())),
-                None => drop(items.remove(&place.key)),
-            }
+            all.live.patch(&place.key, live);
         }
     }
 
@@ -331,6 +327,5 @@ impl Changes {
 }
 
 fn live(items: &ByKey) -> LiveItems {
-    let live = items.iter().filter(|(_, item)| !item.is_deleted());
-    Arc::new(live.map(|(key, item)| (Arc::clone(key), item.clone())).collect())
+    items.iter().map(|(key, item)| (Arc::clone(key), item.clone())).collect()
 }

@@ -21,8 +21,10 @@ use kept::ByKey;
 use shared::Shared;
 pub use statistics::CacheStatistics;
 
-use crate::status::DataStoreStatusProvider;
-use crate::{AllData, FeatureStore, FeatureStoreCore, Item, Kind, LiveItems, StoreError, Upsert};
+use crate::{
+    AllData, DataStoreStatusProvider, FeatureStore, FeatureStoreCore, Item, Kind, LiveItems, StoreError,
+    Upsert,
+};
 
 /// A [`FeatureStore`] over any [`FeatureStoreCore`]: with a cache, the database's status, and recovery from
 /// its outages. A clone is another handle to the same.
@@ -155,7 +157,7 @@ impl CachingStoreWrapper {
     /// Whether the database is available, for whoever wants to know now or to be told.
     #[must_use]
     pub fn status_provider(&self) -> DataStoreStatusProvider {
-        DataStoreStatusProvider::new(self.0.status.clone(), true)
+        self.0.status.status_provider()
     }
 
     /// The store below.

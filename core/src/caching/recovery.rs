@@ -7,8 +7,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::kept::{ByKey, Mark, Snapshot};
 use super::shared::Shared;
-use crate::status::DataStoreStatus;
-use crate::{AllData, ErrorKind, Kind, StoreError, Upsert};
+use crate::{AllData, DataStoreStatus, ErrorKind, Kind, StoreError, Upsert};
 
 /// Finds out whether a database that failed is back.
 pub(super) struct Monitor {

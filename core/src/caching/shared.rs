@@ -8,8 +8,10 @@ use super::builder::{CacheMode, StalePolicy};
 use super::cache::{Before, Cache, Found};
 use super::recovery::Monitor;
 use super::refresh::Refresher;
-use crate::status::DataStoreUpdateSink;
-use crate::{AllData, Change, ChangeSource, ChangeWatch, ErrorKind, FeatureStoreCore, Item, Kind, LiveItems};
+use crate::{
+    AllData, Change, ChangeSource, ChangeWatch, DataStoreUpdateSink, ErrorKind, FeatureStoreCore, Item, Kind,
+    LiveItems,
+};
 use crate::{StoreError, Upsert};
 
 /// What all handles and threads of one wrapper share. Threads hold it weakly.
@@ -163,7 +165,7 @@ impl Shared {
             return self.cache.load_all(kind, ask);
         }
         let live = ask()?.by_key.into_iter().filter(|(_, item)| !item.is_deleted());
-        Ok(Arc::new(live.map(|(key, item)| (key.into(), item)).collect()))
+        Ok(live.collect())
     }
 
     /// The result of a call, after the status has learned of it.

@@ -38,13 +38,16 @@ fn every_dialect_of_tombstone_is_recognised() {
 #[test]
 fn null_beside_a_version_is_a_tombstone() {
     let item = Item::parse_versioned("dark-mode", 9, "null").unwrap();
-    assert_eq!(item, Item::tombstone("dark-mode", 9));
+    assert_eq!(item, Item::tombstone("dark-mode", 9).unwrap());
     assert!(Item::parse("null").is_err(), "without a version it is nothing");
 }
 
 #[test]
 fn our_tombstone_escapes_its_key() {
-    assert_eq!(Item::tombstone("a\"b\n", 3).json(), r#"{"key":"a\"b\n","version":3,"deleted":true}"#);
+    assert_eq!(
+        Item::tombstone("a\"b\n", 3).unwrap().json(),
+        r#"{"key":"a\"b\n","version":3,"deleted":true}"#
+    );
 }
 
 #[test]
@@ -134,7 +137,7 @@ fn an_item_and_its_clones_are_decoded_once() {
 
 #[test]
 fn a_tombstone_decodes_to_nothing_and_a_wrong_item_to_an_error() {
-    assert!(Item::tombstone("x", 1).decode::<Counted>().unwrap().is_none());
+    assert!(Item::tombstone("x", 1).unwrap().decode::<Counted>().unwrap().is_none());
     let wrong = Item::parse(r#"{"version":1,"on":"yes"}"#).unwrap();
     assert!(wrong.decode::<Counted>().is_err());
     assert!(wrong.decode::<Counted>().is_err(), "also the second time");
@@ -159,7 +162,25 @@ proptest! {
     /// Our tombstone reads back as what it was written for, whatever the key.
     #[test]
     fn our_tombstone_reads_back(key in ".*", version in 0..=MAX_VERSION) {
-        let written = Item::tombstone(&key, version);
+        let written = Item::tombstone(&key, version).unwrap();
         prop_assert_eq!(Item::parse(written.json()).unwrap(), written);
     }
+}
+
+/// What no SDK could read back cannot be made, in any of the ways to make an item.
+#[test]
+fn a_version_above_the_highest_is_refused() {
+    for version in [MAX_VERSION + 1, u64::MAX] {
+        let made = [
+            Item::from_parts(version, false, "{}"),
+            Item::tombstone("a", version),
+            Item::parse_versioned("a", version, "{}"),
+            Item::parse_versioned("a", version, "null"),
+            Item::parse(format!(r#"{{"version":{version}}}"#)),
+        ];
+        for error in made.map(Result::unwrap_err) {
+            assert!(error.to_string().contains("a whole number from 0 to 2^53"), "{error}");
+        }
+    }
+    assert_eq!(Item::tombstone("a", MAX_VERSION).unwrap().version(), MAX_VERSION);
 }

@@ -49,7 +49,7 @@ fn all_flags_are_those_that_parse() {
     for store in stores() {
         put(&store, &Kind::FEATURES, "good", &flag("good", 1, true));
         put(&store, &Kind::FEATURES, "wrong", r#"{"key":"wrong","version":1,"on":"yes"}"#);
-        let _ = store.upsert(&Kind::FEATURES, "gone", &Item::tombstone("gone", 2)).unwrap();
+        let _ = store.upsert(&Kind::FEATURES, "gone", &Item::tombstone("gone", 2).unwrap()).unwrap();
         let plug = FlagstoreFactory::cached(cached(&store)).create_persistent_data_store().unwrap();
         let keys: Vec<String> = plug.all_flags().unwrap().into_keys().collect();
         assert_eq!(keys, ["good"], "{store}");

@@ -25,7 +25,7 @@ fn a_daemon_client_sees_updates_and_deletions() {
         assert_eq!(evaluate(&client, "dark-mode"), (true, FALLTHROUGH), "{store}");
         put(&store, &Kind::FEATURES, "dark-mode", &flag("dark-mode", 2, false));
         assert_eq!(evaluate(&client, "dark-mode"), (false, FALLTHROUGH), "{store}");
-        let tombstone = Item::tombstone("dark-mode", 3);
+        let tombstone = Item::tombstone("dark-mode", 3).unwrap();
         assert_eq!(store.upsert(&Kind::FEATURES, "dark-mode", &tombstone).unwrap(), Upsert::Applied);
         assert_eq!(evaluate(&client, "dark-mode"), (false, NOT_FOUND), "{store}");
     }

@@ -106,10 +106,10 @@ fn a_tombstone_is_written_with_the_key_of_its_item() {
         plug(&store).init(all_data(&[], &[("staff", from_sdk.clone())])).unwrap();
         plug(&store).upsert(DataKind::Flag, "dark-mode", from_sdk.clone()).unwrap();
         let flag = store.get(&Kind::FEATURES, "dark-mode").unwrap().unwrap();
-        assert_eq!(flag, Item::tombstone("dark-mode", 5), "{store}");
+        assert_eq!(flag, Item::tombstone("dark-mode", 5).unwrap(), "{store}");
         assert_eq!(flag.json(), r#"{"key":"dark-mode","version":5,"deleted":true}"#, "{store}");
         let segment = store.get(&Kind::SEGMENTS, "staff").unwrap().unwrap();
-        assert_eq!(segment, Item::tombstone("staff", 5), "{store}");
+        assert_eq!(segment, Item::tombstone("staff", 5).unwrap(), "{store}");
     }
 }
 
@@ -210,7 +210,7 @@ fn a_flag_that_does_not_parse_is_left_out_and_spoils_no_other() {
         put(&store, &Kind::FEATURES, "good", &flag("good", 1, true));
         put(&store, &Kind::FEATURES, "wrong", r#"{"key":"wrong","version":1,"on":"yes"}"#);
         assert_eq!(
-            store.upsert(&Kind::FEATURES, "gone", &Item::tombstone("gone", 2)).unwrap(),
+            store.upsert(&Kind::FEATURES, "gone", &Item::tombstone("gone", 2).unwrap()).unwrap(),
             Upsert::Applied
         );
         let all = plug(&store).all_flags().unwrap();

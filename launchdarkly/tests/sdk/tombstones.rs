@@ -35,7 +35,7 @@ fn tombstones() -> Vec<(&'static str, Item)> {
     ];
     let mut tombstones: Vec<_> = texts.map(|(writer, json)| (writer, Item::parse(json).unwrap())).into();
     tombstones.push(("Java, .NET on DynamoDB", Item::parse_versioned("gone", VERSION, "null").unwrap()));
-    tombstones.push(("ours", Item::tombstone("gone", VERSION)));
+    tombstones.push(("ours", Item::tombstone("gone", VERSION).unwrap()));
     tombstones
 }
 

@@ -56,7 +56,7 @@ fn upserts_reach_the_store_and_come_back() {
         sdk.upsert("dark-mode", serde_json::from_str("5").unwrap()).unwrap();
         assert!(sdk.to_store().flag("dark-mode").is_none(), "{store}");
         let tombstone = store.get(&Kind::FEATURES, "dark-mode").unwrap().unwrap();
-        assert_eq!(tombstone, Item::tombstone("dark-mode", 5), "{store}");
+        assert_eq!(tombstone, Item::tombstone("dark-mode", 5).unwrap(), "{store}");
     }
 }
 

@@ -25,7 +25,7 @@ fn a_row_has_four_attributes() {
 /// A tombstone is a row like any other.
 #[test]
 fn a_tombstone_says_key_version_and_deleted() {
-    let encoded = encode("features", "dark-mode", &Item::tombstone("dark-mode", 8));
+    let encoded = encode("features", "dark-mode", &Item::tombstone("dark-mode", 8).unwrap());
     assert_eq!(encoded[ITEM], s(r#"{"key":"dark-mode","version":8,"deleted":true}"#));
     assert_eq!(encoded[VERSION], n("8"));
 }
@@ -33,7 +33,7 @@ fn a_tombstone_says_key_version_and_deleted() {
 /// What was written comes back the same.
 #[test]
 fn a_row_comes_back_as_the_item() {
-    for item in [Item::parse(r#"{"version":7, "on" : true}"#).unwrap(), Item::tombstone("a", 7)] {
+    for item in [Item::parse(r#"{"version":7, "on" : true}"#).unwrap(), Item::tombstone("a", 7).unwrap()] {
         assert_eq!(decode("a", &encode("features", "a", &item)).unwrap(), item);
     }
 }
@@ -107,13 +107,13 @@ fn what_is_not_an_item_says_why() {
 fn an_item_fits_up_to_400_000() {
     // Names 9 + 3 + 7 + 4, namespace 8, key 1, version 1.
     let room = 400_000 - 100 - 23 - 10;
-    let of = |size: usize| Item::from_parts(1, false, "x".repeat(size));
+    let of = |size: usize| Item::from_parts(1, false, "x".repeat(size)).unwrap();
     assert!(fits("features", "a", &of(room)));
     assert!(!fits("features", "a", &of(room + 1)));
     assert!(!fits("features", "ab", &of(room)));
     assert!(!fits("p:features", "a", &of(room)));
-    assert!(!fits("features", "a", &Item::from_parts(10, false, "x".repeat(room))));
-    assert!(!fits("features", "a", &Item::from_parts(1, false, "\u{e9}".repeat(room / 2 + 1))));
+    assert!(!fits("features", "a", &Item::from_parts(10, false, "x".repeat(room)).unwrap()));
+    assert!(!fits("features", "a", &Item::from_parts(1, false, "\u{e9}".repeat(room / 2 + 1)).unwrap()));
 }
 
 /// No request is made for keys that the table cannot have.

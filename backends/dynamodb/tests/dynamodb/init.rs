@@ -105,7 +105,7 @@ fn what_is_too_large_is_reported_and_its_old_version_stays(server: &Server) {
     let large = || Item::parse(format!(r#"{{"version":2,"filler":"{}"}}"#, "x".repeat(400_000))).unwrap();
     // The most that passes our own check, so that the server's is seen to agree.
     let most = 400_000 - 100 - 23 - server.namespace("features").len() - "most".len() - 1;
-    let most = Item::from_parts(2, false, format!(r#"{{"version":2{}}}"#, " ".repeat(most - 13)));
+    let most = Item::from_parts(2, false, format!(r#"{{"version":2{}}}"#, " ".repeat(most - 13))).unwrap();
     let data = AllData::new()
         .with(Kind::SEGMENTS, [("huge", large())])
         .with(Kind::FEATURES, [("large", large()), ("small", flag(2)), ("most", most.clone())]);

@@ -25,7 +25,10 @@ fn each_operation_is_one_request(server: &Server) {
     assert_eq!(proxy.take_operations(), ["PutItem"]);
     assert_eq!(store.upsert(&Kind::FEATURES, "a", &flag(1)).unwrap(), Upsert::Stale(flag(2)));
     assert_eq!(proxy.take_operations(), ["PutItem"]);
-    assert_eq!(store.upsert(&Kind::FEATURES, "a", &Item::tombstone("a", 3)).unwrap(), Upsert::Applied);
+    assert_eq!(
+        store.upsert(&Kind::FEATURES, "a", &Item::tombstone("a", 3).unwrap()).unwrap(),
+        Upsert::Applied
+    );
     assert_eq!(proxy.take_operations(), ["PutItem"]);
     assert!(store.get(&Kind::FEATURES, "a").unwrap().is_some());
     assert_eq!(proxy.take_operations(), ["GetItem"]);

@@ -25,7 +25,7 @@ fn golden() {
     let json = r#"{ "key":"a", "version":7.0,"unknown" : [1, 2.50], "text":"\u00e9" }"#;
     let data = AllData::new()
         .with(Kind::SEGMENTS, [("s", Item::parse(r#"{"key":"s","version":1}"#).unwrap())])
-        .with(Kind::FEATURES, [("a", Item::parse(json).unwrap()), ("b", Item::tombstone("b", 3))]);
+        .with(Kind::FEATURES, [("a", Item::parse(json).unwrap()), ("b", Item::tombstone("b", 3).unwrap())]);
     store.init(&data).unwrap();
 
     let mut keys: Vec<String> = server.ask(&["KEYS", "*"]);

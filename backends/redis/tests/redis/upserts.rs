@@ -109,9 +109,6 @@ fn exact_versions() {
         upsert(&store, version - 1).unwrap();
         assert_eq!(crate::version(&store), Some(version));
     }
-    let too_high = Item::from_parts(MAX_VERSION + 1, false, "{}");
-    assert!(store.upsert(&Kind::FEATURES, "dark-mode", &too_high).is_err());
-    assert_eq!(version(&store), Some(MAX_VERSION));
 }
 
 fn stale() {

@@ -4,7 +4,7 @@ use std::thread;
 use flagstore_core::{ErrorKind, FeatureStoreCore, Kind, StoreError};
 
 use super::{Setup, caching, finite};
-use crate::case::{Case, Database, Succeed};
+use crate::case::{Case, Database, Succeed, tombstone};
 use crate::controlled::Operation;
 
 pub(super) fn cases() -> Vec<Case> {
@@ -109,7 +109,7 @@ fn a_store_that_panics_leaves_nobody_waiting(database: &Database<'_>) {
 /// Only who wants the same thing waits for it.
 fn a_slow_item_delays_no_other(database: &Database<'_>) {
     let setup = Setup::new(database, finite());
-    let other = flagstore_core::Item::tombstone("s", 1);
+    let other = tombstone("s", 1);
     let _ = setup.core.inner().upsert(&Kind::SEGMENTS, "s", &other).succeed();
     setup.another_writes("a", 1);
     setup.another_writes("b", 2);

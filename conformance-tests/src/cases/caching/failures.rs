@@ -1,7 +1,7 @@
-use flagstore_core::{AllData, ErrorKind, FeatureStoreCore, Item, Kind};
+use flagstore_core::{AllData, ErrorKind, FeatureStoreCore, Kind};
 
 use super::{Setup, caching, every_mode, finite, forever, off};
-use crate::case::{Case, Database, Skip, Succeed, flags, item};
+use crate::case::{Case, Database, Skip, Succeed, flags, item, tombstone};
 use crate::controlled::Operation;
 
 pub(super) fn cases() -> Vec<Case> {
@@ -49,7 +49,7 @@ fn failed_update_that_is_not_newer_changes_nothing(database: &Database<'_>) {
     for version in [4, 5] {
         setup.upsert_in_vain("a", version);
         assert_eq!(setup.get("a"), Some(item("a", 5, "before")), "after version {version}");
-        assert_eq!(setup.store.all(&Kind::FEATURES).succeed()["a"], item("a", 5, "before"));
+        assert_eq!(setup.store.all(&Kind::FEATURES).succeed().get("a"), Some(&item("a", 5, "before")));
     }
 }
 
@@ -173,7 +173,7 @@ fn every_error_reaches_the_caller(database: &Database<'_>) {
         }
     }
     for setup in caching(database) {
-        let tombstone = Item::tombstone("dead", 1);
+        let tombstone = tombstone("dead", 1);
         let _ = setup.core.inner().upsert(&Kind::FEATURES, "dead", &tombstone).succeed();
         assert_eq!(setup.get("dead"), None, "{setup}: a deleted item is no error");
     }

@@ -1,9 +1,7 @@
-use std::sync::Arc;
-
-use flagstore_core::{AllData, ErrorKind, Item, Kind};
+use flagstore_core::{AllData, ErrorKind, Kind};
 
 use super::{Setup, caching, every_mode, off};
-use crate::case::{Case, Database, Succeed, flags, item};
+use crate::case::{Case, Database, Succeed, flags, item, tombstone};
 use crate::controlled::Operation;
 
 pub(super) fn cases() -> Vec<Case> {
@@ -15,7 +13,6 @@ pub(super) fn cases() -> Vec<Case> {
         Case::new(all_items_are_read_once),
         Case::new(all_items_are_single_items_too),
         Case::new(all_items_prove_no_absence),
-        Case::new(all_items_never_change_in_the_hand),
         Case::new(kinds_do_not_collide),
         Case::new(unreadable_item_is_an_error_each_time),
         Case::new(unreadable_item_is_left_out_of_all),
@@ -28,7 +25,7 @@ pub(super) fn cases() -> Vec<Case> {
 /// In every mode: live items are there, and a deleted one is as if it never was.
 fn live_items_come_back_and_deleted_ones_do_not(database: &Database<'_>) {
     for setup in every_mode(database) {
-        let data = flags([("a", item("a", 1, "")), ("dead", Item::tombstone("dead", 2))]);
+        let data = flags([("a", item("a", 1, "")), ("dead", tombstone("dead", 2))]);
         setup.core.inner().init(&data).succeed();
         for _ in 0..2 {
             assert_eq!(setup.get("a"), Some(item("a", 1, "")), "{setup}");
@@ -61,7 +58,7 @@ fn missing_key_is_looked_up_once(database: &Database<'_>) {
 /// That one is deleted is cached like an item.
 fn tombstone_is_read_once(database: &Database<'_>) {
     for setup in caching(database) {
-        setup.core.inner().init(&flags([("a", Item::tombstone("a", 1))])).succeed();
+        setup.core.inner().init(&flags([("a", tombstone("a", 1))])).succeed();
         assert_eq!(setup.get("a"), None, "{setup}");
         setup.another_writes("a", 2);
         setup.without_the_database(|| assert_eq!(setup.get("a"), None, "{setup}"));
@@ -86,7 +83,7 @@ fn all_items_are_read_once(database: &Database<'_>) {
 /// Whoever has read all items has read each, the deleted ones too.
 fn all_items_are_single_items_too(database: &Database<'_>) {
     for setup in caching(database) {
-        let data = flags([("a", item("a", 1, "")), ("dead", Item::tombstone("dead", 2))]);
+        let data = flags([("a", item("a", 1, "")), ("dead", tombstone("dead", 2))]);
         setup.core.inner().init(&data).succeed();
         assert_eq!(setup.all().len(), 1, "{setup}");
         setup.without_the_database(|| {
@@ -106,21 +103,6 @@ fn all_items_prove_no_absence(database: &Database<'_>) {
         setup.core.fail(ErrorKind::Unavailable);
         let all = setup.all();
         assert!(all.contains(&("a".to_owned(), 1)), "{setup}: all items are still known, {all:?}");
-    }
-}
-
-/// What a reader holds is his: updates make a new one.
-fn all_items_never_change_in_the_hand(database: &Database<'_>) {
-    for setup in caching(database) {
-        setup.store.init(&flags([("a", item("a", 1, ""))])).succeed();
-        let held = setup.store.all(&Kind::FEATURES).succeed();
-        setup.update("a", 2);
-        setup.update("b", 1);
-        assert_eq!((held.len(), held["a"].version()), (1, 1), "{setup}");
-        let now = setup.store.all(&Kind::FEATURES).succeed();
-        assert_eq!((now.len(), now["a"].version()), (2, 2), "{setup}");
-        let again = setup.store.all(&Kind::FEATURES).succeed();
-        assert!(Arc::ptr_eq(&now, &again), "{setup}: without a change it is the same");
     }
 }
 

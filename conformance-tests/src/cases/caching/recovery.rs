@@ -2,10 +2,10 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use flagstore_core::{AllData, ErrorKind, FeatureStoreCore, Item, Kind};
+use flagstore_core::{AllData, ErrorKind, FeatureStoreCore, Kind};
 
 use super::{HEALTHY, STALE, Setup, UNAVAILABLE, empty, forever, keeping, with_refill};
-use crate::case::{Case, Database, Succeed, flags, item};
+use crate::case::{Case, Database, Succeed, flags, item, tombstone};
 use crate::controlled::Operation;
 
 pub(super) fn cases() -> Vec<Case> {
@@ -131,7 +131,7 @@ fn after_a_loss_the_newest_known_comes_back(database: &Database<'_>) {
 /// It removes what it does not name, and marks the store initialized, as if it had not failed.
 fn failed_init_is_written_as_an_init(database: &Database<'_>) {
     for setup in keeping(database) {
-        let data = |version| flags([("a", item("a", version, "")), ("dead", Item::tombstone("dead", 2))]);
+        let data = |version| flags([("a", item("a", version, "")), ("dead", tombstone("dead", 2))]);
         setup.begin_outage();
         assert!(setup.store.init(&data(1)).is_err(), "{setup}");
         setup.upsert_in_vain("a", 3);
@@ -290,7 +290,7 @@ fn database_holds_the_newest_of_everything(database: &Database<'_>) {
                 let _ = setup.core.inner().upsert(
                     &Kind::FEATURES,
                     &format!("flag-{n}"),
-                    &Item::tombstone("flag", 11 + n % 3),
+                    &tombstone("flag", 11 + n % 3),
                 );
             }
             setup.end_outage(HEALTHY);

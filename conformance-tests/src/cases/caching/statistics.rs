@@ -1,9 +1,9 @@
 use std::time::Duration;
 
-use flagstore_core::{CacheStatistics, ErrorKind, Item, Kind};
+use flagstore_core::{CacheStatistics, ErrorKind, Kind};
 
 use super::{Setup, caching, finite, off};
-use crate::case::{Case, Database, Succeed, flags, item};
+use crate::case::{Case, Database, Succeed, flags, item, tombstone};
 use crate::controlled::Operation;
 
 pub(super) fn cases() -> Vec<Case> {
@@ -65,7 +65,7 @@ fn what_is_cached_is_counted(database: &Database<'_>) {
             let statistics = statistics(&setup);
             (statistics.entries, statistics.missing_entries)
         };
-        setup.store.init(&flags([("a", item("a", 1, "")), ("dead", Item::tombstone("dead", 1))])).succeed();
+        setup.store.init(&flags([("a", item("a", 1, "")), ("dead", tombstone("dead", 1))])).succeed();
         assert_eq!(counted(), (2, 0), "{setup}");
         setup.get("missing");
         assert_eq!(counted(), (2, 1), "{setup}");

@@ -95,8 +95,8 @@ fn writers_and_inits_leave_cache_and_database_the_same(database: &Database<'_>) 
             }
             let all = setup.store.all(&Kind::FEATURES).succeed();
             assert_eq!(all.len(), stored.len(), "{setup}, round {round}");
-            for (key, item) in &*all {
-                assert_eq!(Some(item), stored.get(&**key), "{setup}, round {round}: {key} among all");
+            for (key, item) in all.iter() {
+                assert_eq!(Some(item), stored.get(key), "{setup}, round {round}: {key} among all");
             }
         }
     }

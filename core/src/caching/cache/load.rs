@@ -131,7 +131,7 @@ impl Cache {
             changes.one.note(&place, |written| *written = newer(written.take(), Some(item.clone())));
             self.insert(place, item);
         }
-        self.all.write().insert(kind.clone(), All { live: Arc::clone(&live), fresh_until });
+        self.all.write().insert(kind.clone(), All { live: live.clone(), fresh_until });
         live
     }
 }
