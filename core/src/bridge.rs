@@ -19,6 +19,12 @@ use crate::{ErrorKind, StoreError};
 /// `block_in_place`, `blocking_recv`) each panic in one of those, and a future on the caller's own runtime
 /// would wait for the thread that waits for it.
 ///
+/// Several stores may share one, in an `Arc`: then many environments need no more threads than one does.
+///
+/// What a future spawns with tokio runs on the bridge's threads too, and goes on when the future has ended or its
+/// caller has stopped waiting. That is how a store prepares its calls (credentials, a region) on a clock of their
+/// own.
+///
 /// One that is dropped waits for nothing, so that may happen inside a runtime too. Its threads end by
 /// themselves.
 pub struct Bridge {
@@ -28,8 +34,8 @@ pub struct Bridge {
 }
 
 impl Bridge {
-    /// Starts the threads, of which there are few: they pass answers on and do no long work. `store` is the
-    /// store's one-word name, and with it the threads and the errors are named.
+    /// Starts the two threads: they pass answers on and do no long work. `store` is the store's one-word name,
+    /// and with it the threads and the errors are named.
     ///
     /// # Errors
     ///
@@ -44,7 +50,8 @@ impl Bridge {
         Ok(Self { runtime: Some(runtime), store })
     }
 
-    /// Runs the future on the bridge's threads, and waits for what it returns.
+    /// Runs the future on the bridge's threads, and waits for what it returns. A timeout of `Duration::MAX` is
+    /// none.
     ///
     /// # Errors
     ///
@@ -60,13 +67,18 @@ impl Bridge {
         let Some(runtime) = &self.runtime else {
             return failed(ErrorKind::Other, "the store is being dropped".to_owned());
         };
-        let deadline = Instant::now() + timeout;
+        // None for a time that no clock reaches, and then the future alone says when it ends.
+        let deadline = Instant::now().checked_add(timeout);
         let (done, result) = sync_channel(1);
         let task = runtime.spawn(async move {
             // Fails only when the caller has stopped waiting, and then nobody wants to know.
             let _ = done.send(catch_panic(future).await);
         });
-        match result.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+        let answer = match deadline {
+            Some(deadline) => result.recv_timeout(deadline.saturating_duration_since(Instant::now())),
+            None => result.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        };
+        match answer {
             Ok(Ok(result)) => result,
             Ok(Err(panic)) => failed(ErrorKind::Other, format!("panicked, please report this: {panic}")),
             Err(RecvTimeoutError::Timeout) => {
@@ -238,6 +250,43 @@ mod tests {
         assert_eq!(error.to_string(), "test: wait: no answer within the timeout of 20ms");
         wait_until(|| dropped.load(Ordering::Acquire));
         assert_eq!(answer(&bridge).unwrap(), 42);
+    }
+
+    /// The longest time there is means that there is no deadline.
+    #[test]
+    fn a_timeout_may_be_as_long_as_it_likes() {
+        assert_eq!(bridge().run("ask", Duration::MAX, async { Ok(42) }).unwrap(), 42);
+    }
+
+    /// What a future has spawned does not end with it.
+    #[test]
+    fn what_a_future_spawns_outlives_it() {
+        let (bridge, done) = (bridge(), Arc::new(AtomicBool::new(false)));
+        let (seen, go) = (Arc::clone(&done), Arc::new(tokio::sync::Notify::new()));
+        let wait = Arc::clone(&go);
+        let spawning = async move {
+            tokio::spawn(async move {
+                wait.notified().await;
+                seen.store(true, Ordering::Release);
+            });
+            Ok(())
+        };
+        bridge.run("prepare", LONG, spawning).unwrap();
+        go.notify_one();
+        wait_until(|| done.load(Ordering::Acquire));
+    }
+
+    /// Stores that share a bridge share its threads.
+    #[test]
+    fn several_stores_can_share_one() {
+        let bridge = Arc::new(bridge());
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                let store = Arc::clone(&bridge);
+                scope.spawn(move || assert_eq!(answer(&store).unwrap(), 42));
+            }
+        });
+        assert_eq!(Arc::strong_count(&bridge), 1);
     }
 
     /// The threads are named after the store, and end when the bridge is dropped, even in the midst of a
