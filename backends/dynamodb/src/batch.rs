@@ -14,7 +14,6 @@ use flagstore_core::{AllData, Item, Kind};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::builder::sooner;
 use crate::codec::{self, Row};
 use crate::error::Failure;
 use crate::schema::{self, KEY, NAMESPACE};
@@ -78,11 +77,9 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    pub(crate) async fn new(table: Arc<Table>, patience: Duration) -> Result<Self, Failure> {
-        let deadline = Instant::now() + sooner(patience);
-        let client = table.client().await?.clone();
+    pub(crate) fn new(table: Arc<Table>, client: Client, deadline: Instant) -> Self {
         let free = Arc::new(Semaphore::new(table.init_concurrency));
-        Ok(Self { table, client, deadline, free })
+        Self { table, client, deadline, free }
     }
 
     /// The keys of everything that is stored under these namespaces.

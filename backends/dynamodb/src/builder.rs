@@ -9,7 +9,8 @@ use aws_sdk_dynamodb::config::{ProvideCredentials, SharedCredentialsProvider};
 use flagstore_core::{Bridge, StoreError};
 
 use crate::DynamoDbStore;
-use crate::client::{Connection, Settings};
+use crate::client::Settings;
+use crate::connection::Connection;
 use crate::error::STORE;
 use crate::table::Table;
 

@@ -1,4 +1,5 @@
 use std::error::Error;
+use std::time::Duration;
 
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_dynamodb::config::http::HttpResponse;
@@ -26,14 +27,32 @@ pub(crate) enum Failure {
     )]
     WrongTable(String),
 
-    #[error("no AWS region: set it on the builder, in AWS_REGION or in the AWS profile")]
+    #[error(
+        "no AWS region: set it on the builder, in AWS_REGION or in the AWS profile (none of these has one, nor has \
+         the machine's metadata service)"
+    )]
     NoRegion,
 
+    /// Who was asked, and what came of it.
     #[error(
         "no AWS credentials: set a provider on the builder, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a role \
-         ({0})"
+         (asked: {0}; {1})"
     )]
-    NoCredentials(String),
+    NoCredentials(&'static str, String),
+
+    /// Nothing was sent.
+    #[error(
+        "waited for the AWS region until the timeout of {0:?}: AWS_REGION and the AWS profile have none, and the machine's metadata \
+         service has not answered; set it on the builder, or try again later"
+    )]
+    WaitedForRegion(Duration),
+
+    /// Nothing was sent.
+    #[error(
+        "waited for the AWS credentials until the timeout of {0:?}: still asking {1}; try again later, or set a provider or keys that are \
+         there sooner"
+    )]
+    WaitedForCredentials(Duration, &'static str),
 
     #[error(
         "AWS does not accept the credentials ({0}): they are wrong, expired, or of another account or region"
@@ -85,9 +104,10 @@ impl Failure {
             Self::NoAnswer(_) | Self::Unfinished { .. } | Self::InDoubt(_) => ErrorKind::Timeout,
             // Only a builder says `Config`. These are found out when the table is first used, which then does
             // not work, and does once somebody has mended them: there is no need to build the store again.
-            Self::NoTable | Self::WrongTable(_) | Self::NoRegion | Self::NoCredentials(_) => {
+            Self::NoTable | Self::WrongTable(_) | Self::NoRegion | Self::NoCredentials(..) => {
                 ErrorKind::Unavailable
             }
+            Self::WaitedForRegion(_) | Self::WaitedForCredentials(..) => ErrorKind::Unavailable,
             Self::BadCredentials(_) | Self::Denied(_) | Self::Throttled => ErrorKind::Unavailable,
             Self::NoConnection(_) | Self::BadAnswer(_) | Self::Server(_) | Self::Raced => {
                 ErrorKind::Unavailable
@@ -130,7 +150,9 @@ where
         SdkError::ResponseError(response) => {
             Failure::BadAnswer(format!("status {}: {}", response.raw().status(), causes(error)))
         }
-        _ if find::<CredentialsError>(error).is_some() => Failure::NoCredentials(causes(error)),
+        _ if find::<CredentialsError>(error).is_some() => {
+            Failure::NoCredentials("the client's provider", causes(error))
+        }
         SdkError::DispatchFailure(_) => Failure::NoConnection(causes(error)),
         // Such as an endpoint that the SDK cannot use.
         _ => Failure::Other(causes(error)),
@@ -167,11 +189,13 @@ fn of_service(code: &str, message: &str) -> Failure {
 }
 
 /// What is below the SDK's own words, which say no more than the variant.
-fn causes(error: &(dyn Error + 'static)) -> String {
+pub(crate) fn causes(error: &(dyn Error + 'static)) -> String {
     let mut causes: Vec<String> = Vec::new();
     let mut next = error.source();
     while let Some(cause) = next {
-        let text = cause.to_string();
+        // Some have a line for each part.
+        let text = cause.to_string().lines().map(str::trim).collect::<Vec<_>>().join("; ");
+        let text = text.replace(":;", ":");
         if causes.last().is_none_or(|last| !last.contains(&text)) {
             causes.push(text);
         }

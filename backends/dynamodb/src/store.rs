@@ -1,7 +1,7 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
@@ -10,6 +10,7 @@ use flagstore_core::{AllData, Bridge, ErrorKind, FeatureStoreCore, Item, Items, 
 use futures_util::future::try_join;
 
 use crate::batch::{Plan, Writer};
+use crate::builder::sooner;
 use crate::codec::{self, Row};
 use crate::condition::Condition;
 use crate::doubt::Doubt;
@@ -47,26 +48,51 @@ impl DynamoDbStore {
     ///
     /// As the store's other methods. Its deadline is `init_timeout`.
     pub fn create_table_if_missing(&self) -> Result<bool, StoreError> {
-        self.run("create_table_if_missing", self.init_timeout, |table| async move {
-            table::create_if_missing(table.client().await?, &table.name).await
+        self.run("create_table_if_missing", self.init_timeout, |table, client| async move {
+            table::create_if_missing(&client, &table.name).await
         })
     }
 
-    /// Runs on the bridge what works on the table, and gives its failure a place and a name.
+    /// Runs on the bridge what works on the table with a client that can sign, and gives its failure a place and a
+    /// name.
     fn run<T, F>(
         &self,
         operation: &'static str,
         timeout: Duration,
-        work: impl FnOnce(Arc<Table>) -> F,
+        work: impl FnOnce(Arc<Table>, Client) -> F,
     ) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, Failure>> + Send + 'static,
     {
+        let (client, timeout) = match self.table.connection.ready() {
+            Some(client) => (client, timeout),
+            None => {
+                let start = Instant::now();
+                let client = self.wait_for_client(operation, timeout)?;
+                (client, timeout.saturating_sub(start.elapsed()))
+            }
+        };
         let table = Arc::clone(&self.table);
-        let work = work(Arc::clone(&table));
+        let work = work(Arc::clone(&table), client);
         self.bridge.run(operation, timeout, async move {
             work.await.map_err(|failure| failure.during(operation, &table.to_string()))
+        })
+    }
+
+    /// Waits until there is a client that can sign. Nothing is sent meanwhile, so nothing may have happened.
+    fn wait_for_client(&self, operation: &'static str, timeout: Duration) -> Result<Client, StoreError> {
+        let table = Arc::clone(&self.table);
+        let client = self.bridge.run(operation, timeout, async move {
+            let client = table.connection.client().await;
+            client.map_err(|failure| failure.during(operation, &table.to_string()))
+        });
+        client.map_err(|error| match error.kind() {
+            // The bridge's own.
+            ErrorKind::Timeout => {
+                self.table.connection.waited(timeout).during(operation, &self.table.to_string())
+            }
+            _ => error,
         })
     }
 }
@@ -76,9 +102,9 @@ impl FeatureStoreCore for DynamoDbStore {
         let plan = Plan::new(&self.table.prefix, all_data);
         let plan = plan.map_err(|failure| failure.during("init", &self.table.to_string()))?;
         let too_large = plan.too_large.clone();
-        let patience = self.init_timeout;
-        self.run("init", self.init_timeout, move |table| async move {
-            let writer = Writer::new(table, patience).await?;
+        let deadline = Instant::now() + sooner(self.init_timeout);
+        self.run("init", self.init_timeout, move |table, client| async move {
+            let writer = Writer::new(table, client, deadline);
             // In this order, whoever sees a flag sees what it refers to, and whoever sees the mark sees it
             // all.
             let puts = writer.put_in_order(plan.levels);
@@ -105,8 +131,8 @@ impl FeatureStoreCore for DynamoDbStore {
             return Ok(None);
         }
         let key = key.to_owned();
-        let item = self.run("get", self.timeout, |table| async move {
-            let found = table.get(namespace, &key).await?;
+        let item = self.run("get", self.timeout, |table, client| async move {
+            let found = table.get(&client, namespace, &key).await?;
             found.map(|row| codec::decode(&key, &row)).transpose()
         });
         item.map_err(|error| error.about([about]))
@@ -114,10 +140,8 @@ impl FeatureStoreCore for DynamoDbStore {
 
     fn get_all(&self, kind: &Kind) -> Result<Items, StoreError> {
         let (namespace, kind) = (self.table.namespace(kind), kind.clone());
-        self.run("get_all", self.timeout, |table| async move {
-            let query = table
-                .client()
-                .await?
+        self.run("get_all", self.timeout, |table, client| async move {
+            let query = client
                 .query()
                 .table_name(&table.name)
                 .key_condition_expression("#namespace = :namespace")
@@ -142,14 +166,13 @@ impl FeatureStoreCore for DynamoDbStore {
     fn upsert(&self, kind: &Kind, key: &str, item: &Item) -> Result<Upsert, StoreError> {
         let (namespace, about) = (self.table.namespace(kind), (kind.clone(), key.to_owned()));
         let (key, item) = (key.to_owned(), item.clone());
-        let upserted = self.run("upsert", self.timeout, |table| async move {
+        let upserted = self.run("upsert", self.timeout, |table, client| async move {
             check(&namespace, &key, &item)?;
-            let client = table.client().await?;
             let mut condition = Condition::Newer;
             for _ in 0..ROUNDS {
                 let doubt = Doubt::default();
                 let row = codec::encode(&namespace, &key, &item);
-                let Some(refused) = put(client, &table.name, row, condition, &doubt).await? else {
+                let Some(refused) = put(&client, &table.name, row, condition, &doubt).await? else {
                     return Ok(Upsert::Applied);
                 };
                 match codec::decode(&key, &refused) {
@@ -167,17 +190,17 @@ impl FeatureStoreCore for DynamoDbStore {
     }
 
     fn is_initialized(&self) -> Result<bool, StoreError> {
-        self.run("is_initialized", self.timeout, |table| async move {
+        self.run("is_initialized", self.timeout, |table, client| async move {
             let mark = schema::initialized(&table.prefix);
-            Ok(table.get(mark.clone(), &mark).await?.is_some())
+            Ok(table.get(&client, mark.clone(), &mark).await?.is_some())
         })
     }
 
     fn is_available(&self) -> bool {
         // A row without attributes is the smallest read, and needs no permission that reading flags does not.
-        self.run("is_available", self.timeout, |table| async move {
+        self.run("is_available", self.timeout, |table, client| async move {
             let mark = schema::initialized(&table.prefix);
-            table.get(mark.clone(), &mark).await
+            table.get(&client, mark.clone(), &mark).await
         })
         .is_ok()
     }

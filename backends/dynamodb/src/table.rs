@@ -11,8 +11,8 @@ use aws_sdk_dynamodb::types::{
 };
 use flagstore_core::Kind;
 
-use crate::client::Connection;
 use crate::codec::Row;
+use crate::connection::Connection;
 use crate::error::Failure;
 use crate::schema::{self, KEY, NAMESPACE};
 
@@ -30,10 +30,6 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    pub(crate) async fn client(&self) -> Result<&Client, Failure> {
-        self.connection.client().await
-    }
-
     pub(crate) fn location(&self) -> Option<String> {
         self.connection.location()
     }
@@ -43,10 +39,13 @@ impl Table {
     }
 
     /// The row under these keys.
-    pub(crate) async fn get(&self, namespace: String, key: &str) -> Result<Option<Row>, Failure> {
-        let found = self
-            .client()
-            .await?
+    pub(crate) async fn get(
+        &self,
+        client: &Client,
+        namespace: String,
+        key: &str,
+    ) -> Result<Option<Row>, Failure> {
+        let found = client
             .get_item()
             .table_name(&self.name)
             .key(NAMESPACE, AttributeValue::S(namespace))

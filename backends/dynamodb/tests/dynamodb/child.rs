@@ -19,6 +19,9 @@ const ENDPOINT: &str = "FLAGSTORE_DYNAMODB_TASK_ENDPOINT";
 pub(crate) enum Task {
     /// Gets an item through a store that was told nothing but its table.
     Get,
+    /// Gets an item with the default timeouts until it fails with the same error twice and at once, and says each
+    /// error when it is a new one.
+    GetOften,
     /// Counts the bridge's threads before, while and after there are stores.
     Threads,
 }
@@ -46,8 +49,13 @@ pub(crate) fn run(task: Task, server: &Server, environment: &[(&str, &str)]) -> 
 pub(crate) fn work_if_asked() -> Option<ExitCode> {
     let asked = std::env::var(TASK).ok()?;
     let table = std::env::var(TABLE).unwrap();
-    match [Task::Get, Task::Threads].into_iter().find(|task| format!("{task:?}") == asked).unwrap() {
+    match [Task::Get, Task::GetOften, Task::Threads]
+        .into_iter()
+        .find(|task| format!("{task:?}") == asked)
+        .unwrap()
+    {
         Task::Get => get(&table),
+        Task::GetOften => get_often(&table),
         Task::Threads => threads(&Server::at(&std::env::var(ENDPOINT).unwrap(), table)),
     }
     Some(ExitCode::SUCCESS)
@@ -62,6 +70,24 @@ fn get(table: &str) {
     match store.get(&Kind::FEATURES, "a") {
         Ok(found) => say(format!("found {} in {store}", found.is_some())),
         Err(error) => say(format!("{:?} {error}", error.kind())),
+    }
+}
+
+fn get_often(table: &str) {
+    let store = DynamoDbStore::builder(table).build().unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    let mut last = String::new();
+    loop {
+        let start = Instant::now();
+        let error = store.get(&Kind::FEATURES, "a").unwrap_err().to_string();
+        if error == last && start.elapsed() < Duration::from_millis(100) {
+            return;
+        }
+        if error != last {
+            say(&error);
+        }
+        last = error;
+        assert!(Instant::now() < deadline, "{last}");
     }
 }
 

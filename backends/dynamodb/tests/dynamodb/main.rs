@@ -8,6 +8,7 @@
 mod child;
 mod configuration;
 mod faults;
+mod identity;
 mod init;
 mod requests;
 mod situations;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
     let modules = [
         configuration::cases(),
         faults::cases(),
+        identity::cases(),
         init::cases(),
         requests::cases(),
         situations::cases(),

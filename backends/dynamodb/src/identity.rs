@@ -1,0 +1,71 @@
+//! The credentials that requests are signed with, and their source.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
+
+use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::future;
+use aws_sdk_dynamodb::config::{Credentials, ProvideCredentials, SharedCredentialsProvider};
+use futures_util::FutureExt;
+
+use crate::error::{Failure, causes};
+
+/// Credentials without an expiry may come from a file that changes: the SDK's own time.
+const RENEWED_AFTER: Duration = Duration::from_secs(15 * 60);
+/// AWS has the next credentials at least this long before the last ones expire.
+const RENEWED_BEFORE: Duration = Duration::from_secs(5 * 60);
+
+/// Who has credentials, and the ones that it gave last.
+pub(crate) struct Identity {
+    source: SharedCredentialsProvider,
+    /// As errors name it.
+    name: &'static str,
+    held: Held,
+}
+
+/// The credentials of the last load, for the SDK. It never waits: the store has waited before it sends anything.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Held(Arc<RwLock<Option<Credentials>>>);
+
+impl Identity {
+    pub(crate) fn new(source: SharedCredentialsProvider, name: &'static str) -> Self {
+        Self { source, name, held: Held::default() }
+    }
+
+    pub(crate) fn held(&self) -> Held {
+        self.held.clone()
+    }
+
+    /// Asks the source, and says until when its answer counts.
+    pub(crate) async fn load(&mut self) -> Result<Option<SystemTime>, Failure> {
+        let no_credentials = |reason| Failure::NoCredentials(self.name, reason);
+        // An application's own source may also panic. It is asked anew then, and nobody sees what it left half-way.
+        let loaded = AssertUnwindSafe(self.source.provide_credentials()).catch_unwind().await;
+        let credentials = loaded
+            .map_err(|_| no_credentials("it panicked".to_owned()))?
+            .map_err(|error| no_credentials(causes(&error)))?;
+        let expiry = credentials.expiry();
+        *self.held.0.write().unwrap_or_else(PoisonError::into_inner) = Some(credentials);
+        Ok(expiry)
+    }
+}
+
+impl ProvideCredentials for Held {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        let held = self.0.read().unwrap_or_else(PoisonError::into_inner).clone();
+        future::ProvideCredentials::ready(
+            held.ok_or_else(|| CredentialsError::not_loaded("they are still being loaded")),
+        )
+    }
+}
+
+/// When to renew credentials: while there is time for a source that is slow, or fails at first.
+pub(crate) fn renewal_in(expiry: Option<SystemTime>) -> Duration {
+    let Some(expiry) = expiry else { return RENEWED_AFTER };
+    let left = expiry.duration_since(SystemTime::now()).unwrap_or_default();
+    left - RENEWED_BEFORE.min(left / 3)
+}
