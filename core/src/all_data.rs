@@ -2,7 +2,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use indexmap::IndexMap;
-use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
+use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::{Item, Kind, dependencies};
@@ -30,13 +30,15 @@ impl AllData {
 
     /// Reads the JSON that LaunchDarkly and the Relay Proxy serve: `{"flags":{...},"segments":{...}}`.
     ///
-    /// Either property may be missing or null, which makes that kind empty; other properties are ignored.
+    /// One of the two may be missing or null, which makes that kind empty; other properties are ignored.
     /// Items keep their order and every byte of their text.
     ///
     /// # Errors
     ///
     /// When the text is not such an object, names a key twice, or holds something that is not an
-    /// [`Item`]. The message says which, and where.
+    /// [`Item`]. The message says which, and where. An [`init`](crate::FeatureStoreCore::init) with an empty
+    /// environment empties the database, so a text with neither `flags` nor `segments` is refused, and so is one
+    /// with something that is meant to be one of them: `Flags`, `features`.
     ///
     /// ```
     /// use flagstore_core::{AllData, Kind};
@@ -125,52 +127,123 @@ impl fmt::Display for ParseError {
 
 impl std::error::Error for ParseError {}
 
-#[derive(serde::Deserialize)]
-#[serde(expecting = "an object {\"flags\":{...},\"segments\":{...}}")]
+/// The two sections of a payload as they are written, each by key.
 struct Payload<'a> {
-    #[serde(borrow)]
     flags: Option<RawItems<'a>>,
-    #[serde(borrow)]
     segments: Option<RawItems<'a>>,
 }
 
+/// An object's properties in order, each as its own text, and none of them twice.
+type RawItems<'a> = IndexMap<Cow<'a, str>, &'a RawValue>;
+
 fn parse_items(section: &str, raw: Option<RawItems<'_>>) -> Result<IndexMap<String, Item>, ParseError> {
-    let items = raw.map(|raw| raw.0).unwrap_or_default().into_iter();
+    let items = raw.unwrap_or_default().into_iter();
     items
         .map(|(key, raw)| match Item::parse(raw.get()) {
             Ok(item) => Ok((key.into_owned(), item)),
-            Err(error) => Err(ParseError(format!("{section}/{key}: {error} of that item"))),
+            Err(error) => Err(ParseError(format!("{section}/{}: {error} of that item", Shown(&key)))),
         })
         .collect()
 }
 
-/// An object's properties in order, each as its own text, and none of them twice.
-struct RawItems<'a>(IndexMap<Cow<'a, str>, &'a RawValue>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for RawItems<'a> {
+impl<'de: 'a, 'a> Deserialize<'de> for Payload<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(RawItemsVisitor).map(RawItems)
+        deserializer.deserialize_map(PayloadVisitor)
     }
 }
 
-struct RawItemsVisitor;
+struct PayloadVisitor;
 
-impl<'de> Visitor<'de> for RawItemsVisitor {
-    type Value = IndexMap<Cow<'de, str>, &'de RawValue>;
+impl<'de> Visitor<'de> for PayloadVisitor {
+    type Value = Payload<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object of items by key")
+        f.write_str(r#"an object {"flags":{...},"segments":{...}}"#)
     }
 
     fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+        let (mut flags, mut segments) = (None, None);
+        while let Some(name) = map.next_key::<Cow<'_, str>>()? {
+            match &*name {
+                "flags" if flags.is_none() => flags = Some(map.next_value_seed(Section("flags"))?),
+                "segments" if segments.is_none() => {
+                    segments = Some(map.next_value_seed(Section("segments"))?);
+                }
+                "flags" | "segments" => {
+                    return Err(de::Error::custom(format!("the property {name} is there twice")));
+                }
+                // To ignore these as unknown would make an environment without the flags that are in them.
+                _ => match intended(&name) {
+                    Some(section) => {
+                        return Err(de::Error::custom(format!(
+                            "the property {} is not read: name it {section}",
+                            Shown(&name)
+                        )));
+                    }
+                    None => drop(map.next_value::<IgnoredAny>()?),
+                },
+            }
+        }
+        Ok(Payload { flags: flags.flatten(), segments: segments.flatten() })
+    }
+}
+
+/// The section that somebody means who writes this name.
+fn intended(name: &str) -> Option<&'static str> {
+    match () {
+        () if name.eq_ignore_ascii_case("flags") || name.eq_ignore_ascii_case("features") => Some("flags"),
+        () if name.eq_ignore_ascii_case("segments") => Some("segments"),
+        () => None,
+    }
+}
+
+/// The items of the section of this name; null is none.
+struct Section(&'static str);
+
+impl<'de> DeserializeSeed<'de> for Section {
+    type Value = Option<RawItems<'de>>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Section {
+    type Value = Option<RawItems<'de>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "an object of {} by key", self.0)
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+        let Self(section) = self;
         let mut items = IndexMap::new();
-        while let Some((key, item)) = map.next_entry::<Cow<'de, str>, &'de RawValue>()? {
+        while let Some(key) = map.next_key::<Cow<'_, str>>()? {
+            let about =
+                |what: &dyn fmt::Display| de::Error::custom(format!("{section}/{}: {what}", Shown(&key)));
+            let item = map.next_value::<&RawValue>().map_err(|error| about(&error))?;
             if items.contains_key(&key) {
-                return Err(de::Error::custom(format!("the key {key} is there twice")));
+                return Err(about(&"this key is there twice"));
             }
             items.insert(key, item);
         }
-        Ok(items)
+        Ok(Some(items))
+    }
+}
+
+/// A key in a message: on one line, and no longer than a reader can take in.
+struct Shown<'a>(&'a str);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 100;
+        let cut = self.0.char_indices().nth(SHOWN).map(|(at, _)| at);
+        write!(f, "{}", self.0[..cut.unwrap_or(self.0.len())].escape_debug())?;
+        if cut.is_some() { f.write_str("...") } else { Ok(()) }
     }
 }
 

@@ -30,15 +30,45 @@ fn what_is_wrong_is_named() {
         ("", "EOF while parsing a value at line 1 column 0"),
         ("[]", "expected an object {\"flags\":{...},\"segments\":{...}}"),
         (r#"{"path":"/","data":{"flags":{}}}"#, "neither flags nor segments"),
-        (r#"{"flags":[]}"#, "expected an object of items by key at line 1 column 9"),
-        (r#"{"flags":{"a":{"version":1},"a":{"version":2}}}"#, "the key a is there twice at line 1"),
+        (r#"{"flags":[]}"#, "expected an object of flags by key at line 1 column 11"),
+        (r#"{"flags":{},"segments":3}"#, "expected an object of segments by key at line 1 column"),
+        (r#"{"flags":{"a":{"version":1},"a":{"version":2}}}"#, "flags/a: this key is there twice at line 1"),
+        (r#"{"flags":{"a":{}},"flags":{}}"#, "the property flags is there twice at line 1"),
         (r#"{"flags":{"a":{"version":1},"b":[]}}"#, "flags/b: expected a JSON object with a version"),
         (r#"{"segments":{"s":{"version":-1}}}"#, "segments/s: invalid type: integer `-1`"),
+        ("{\"flags\":{\n\"a\":{,}}}", "flags/a: "),
         ("{\"flags\":{\n\"a\":{,}}}", "line 2 column 6"),
+        ("{\"flags\":{\"a\\nb\":1}}", r"flags/a\nb: invalid type: integer `1`"),
     ] {
         let error = AllData::from_json(json).unwrap_err().to_string();
         assert!(error.contains(expected), "{json}: {error}");
     }
+}
+
+#[test]
+fn what_would_empty_a_database_by_mistake_is_refused() {
+    for (json, expected) in [
+        ("{}", "neither flags nor segments: expected"),
+        (r#"{"flags":null}"#, "neither flags nor segments: expected"),
+        (r#"{"flags":null,"segments":null}"#, "neither flags nor segments: expected"),
+        (r#"{"Flags":{"a":{"version":1}}}"#, "the property Flags is not read: name it flags at line 1"),
+        (r#"{"features":{"a":{"version":1}}}"#, "the property features is not read: name it flags at line 1"),
+        (r#"{"segments":{},"FLAGS":{}}"#, "the property FLAGS is not read: name it flags at line 1"),
+        (r#"{"flags":{},"Segments":{}}"#, "the property Segments is not read: name it segments at line 1"),
+    ] {
+        let error = AllData::from_json(json).unwrap_err().to_string();
+        assert!(error.contains(expected), "{json}: {error}");
+    }
+}
+
+#[test]
+fn a_long_key_is_cut_in_messages() {
+    let key = "k".repeat(5000);
+    let error = AllData::from_json(&format!(r#"{{"flags":{{"{key}":1}}}}"#)).unwrap_err().to_string();
+    assert!(
+        error.starts_with("flags/kkk") && error.contains("k...: invalid type") && error.len() < 250,
+        "{error}"
+    );
 }
 
 #[test]
