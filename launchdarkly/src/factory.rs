@@ -71,13 +71,13 @@ impl FlagstoreFactory {
     /// Leads to this store, which an [`Arc`] of it is as well.
     #[must_use]
     pub fn new(store: impl FeatureStoreCore) -> Self {
-        Self(Flagstore::Core(Arc::new(store)))
+        Self(Flagstore::core(Arc::new(store)))
     }
 
     /// Leads to this store, which has a cache.
     #[must_use]
     pub fn cached(store: impl FeatureStore) -> Self {
-        Self(Flagstore::Cached(Arc::new(store)))
+        Self(Flagstore::cached(Arc::new(store)))
     }
 }
 

@@ -2,10 +2,12 @@ use std::collections::HashMap;
 use std::fmt::Display;
 use std::sync::Arc;
 
-use flagstore_core::{AllData, DecodeError, FeatureStore, FeatureStoreCore, Item, Kind, Upsert};
+use flagstore_core::{AllData, FeatureStore, FeatureStoreCore, Item, Kind, Upsert};
 use launchdarkly_server_sdk::{
-    AllData as SdkData, DataKind, Flag, PersistentDataStore, PersistentStoreError, SerializedItem,
+    AllData as SdkData, DataKind, Flag, PersistentDataStore, PersistentStoreError, Segment, SerializedItem,
 };
+
+use crate::readable::{Readable, Texts};
 
 /// A store as the SDK sees it.
 ///
@@ -13,7 +15,14 @@ use launchdarkly_server_sdk::{
 /// descriptor tells what the [`Item`] knows. It logs every error that it is given, so nothing that is
 /// returned is logged here as well.
 #[derive(Debug, Clone)]
-pub(crate) enum Flagstore {
+pub(crate) struct Flagstore {
+    store: Store,
+    flags: Arc<Texts<Flag>>,
+    segments: Arc<Texts<Segment>>,
+}
+
+#[derive(Debug, Clone)]
+enum Store {
     /// Each call is one of the database.
     Core(Arc<dyn FeatureStoreCore>),
     /// Reads come from a cache where they can. It hides tombstones, which to the SDK are as good as nothing.
@@ -21,50 +30,73 @@ pub(crate) enum Flagstore {
 }
 
 impl Flagstore {
-    fn get(&self, kind: &Kind, key: &str) -> Result<Option<SerializedItem>, PersistentStoreError> {
-        let item = match self {
-            Self::Core(store) => store.get(kind, key),
-            Self::Cached(store) => store.get(kind, key),
+    pub(crate) fn core(store: Arc<dyn FeatureStoreCore>) -> Self {
+        Self::new(Store::Core(store))
+    }
+
+    pub(crate) fn cached(store: Arc<dyn FeatureStore>) -> Self {
+        Self::new(Store::Cached(store))
+    }
+
+    fn new(store: Store) -> Self {
+        Self { store, flags: Arc::default(), segments: Arc::default() }
+    }
+
+    fn get<T: Readable>(
+        &self,
+        texts: &Texts<T>,
+        key: &str,
+    ) -> Result<Option<SerializedItem>, PersistentStoreError> {
+        let item = match &self.store {
+            Store::Core(store) => store.get(&T::KIND, key),
+            Store::Cached(store) => store.get(&T::KIND, key),
         };
-        Ok(item.map_err(to_sdk_error)?.as_ref().map(to_sdk))
+        Ok(item.map_err(to_sdk_error)?.and_then(|item| to_sdk(texts, key, &item)))
+    }
+
+    fn all_to_sdk<'a>(
+        &self,
+        items: impl Iterator<Item = (&'a str, &'a Item)>,
+    ) -> HashMap<String, SerializedItem> {
+        items.filter_map(|(key, item)| Some((key.to_owned(), to_sdk(&self.flags, key, item)?))).collect()
     }
 }
 
 impl PersistentDataStore for Flagstore {
     fn init(&mut self, data: SdkData<SerializedItem, SerializedItem>) -> Result<(), PersistentStoreError> {
         let all_data = AllData::new()
-            .with(Kind::SEGMENTS, all_from_sdk(&Kind::SEGMENTS, data.segments)?)
-            .with(Kind::FEATURES, all_from_sdk(&Kind::FEATURES, data.flags)?);
+            .with(Kind::SEGMENTS, all_from_sdk::<Segment>(data.segments)?)
+            .with(Kind::FEATURES, all_from_sdk::<Flag>(data.flags)?);
         // Items that were too large are an error too, though all others are stored: the SDK then logs which
         // they are, and goes on to read from the store instead of a cache that says otherwise.
         let all_data = all_data.in_dependency_order();
-        match self {
-            Self::Core(store) => store.init(&all_data),
-            Self::Cached(store) => store.init(&all_data),
+        match &self.store {
+            Store::Core(store) => store.init(&all_data),
+            Store::Cached(store) => store.init(&all_data),
         }
         .map_err(to_sdk_error)
     }
 
     fn flag(&self, key: &str) -> Result<Option<SerializedItem>, PersistentStoreError> {
-        self.get(&Kind::FEATURES, key)
+        self.get(&self.flags, key)
     }
 
     fn segment(&self, key: &str) -> Result<Option<SerializedItem>, PersistentStoreError> {
-        self.get(&Kind::SEGMENTS, key)
+        self.get(&self.segments, key)
     }
 
     fn all_flags(&self) -> Result<HashMap<String, SerializedItem>, PersistentStoreError> {
-        match self {
-            Self::Core(store) => {
+        match &self.store {
+            Store::Core(store) => {
                 let items = store.get_all(&Kind::FEATURES).map_err(to_sdk_error)?;
                 for error in &items.unreadable {
                     tracing::warn!("left out of all flags: {error}");
                 }
-                Ok(flags_among(items.by_key.iter().map(|(key, item)| (key.as_str(), item))))
+                Ok(self.all_to_sdk(items.by_key.iter().map(|(key, item)| (key.as_str(), item))))
             }
-            Self::Cached(store) => {
+            Store::Cached(store) => {
                 let items = store.all(&Kind::FEATURES).map_err(to_sdk_error)?;
-                Ok(flags_among(items.iter()))
+                Ok(self.all_to_sdk(items.iter()))
             }
         }
     }
@@ -75,87 +107,59 @@ impl PersistentDataStore for Flagstore {
         key: &str,
         serialized_item: SerializedItem,
     ) -> Result<bool, PersistentStoreError> {
-        let kind = match kind {
-            DataKind::Flag => Kind::FEATURES,
-            DataKind::Segment => Kind::SEGMENTS,
+        let (kind, item) = match kind {
+            DataKind::Flag => (Kind::FEATURES, from_sdk::<Flag>(key, serialized_item)?),
+            DataKind::Segment => (Kind::SEGMENTS, from_sdk::<Segment>(key, serialized_item)?),
         };
-        let item = from_sdk(&kind, key, serialized_item)?;
-        let upserted = match self {
-            Self::Core(store) => store.upsert(&kind, key, &item),
-            Self::Cached(store) => store.upsert(&kind, key, &item),
+        let upserted = match &self.store {
+            Store::Core(store) => store.upsert(&kind, key, &item),
+            Store::Cached(store) => store.upsert(&kind, key, &item),
         };
         Ok(upserted.map_err(to_sdk_error)? == Upsert::Applied)
     }
 
     fn is_initialized(&self) -> bool {
-        match self {
-            Self::Core(store) => store.is_initialized().unwrap_or_else(|error| {
+        match &self.store {
+            Store::Core(store) => store.is_initialized().unwrap_or_else(|error| {
                 tracing::warn!("taken as not initialized: {error}");
                 false
             }),
-            Self::Cached(store) => store.initialized(),
+            Store::Cached(store) => store.initialized(),
         }
     }
 }
 
-/// Those that the SDK can parse: of a map with a single one that it cannot, it would make an empty map.
-fn flags_among<'a>(items: impl Iterator<Item = (&'a str, &'a Item)>) -> HashMap<String, SerializedItem> {
-    let parses = |(key, item): &(&str, &Item)| match item.decode::<Flag>() {
-        Ok(_) => true,
-        Err(error) => {
-            tracing::warn!("left out of all flags: {}/{key}: {error}", Kind::FEATURES);
-            false
-        }
-    };
-    items.filter(parses).map(|(key, item)| (key.to_owned(), to_sdk(item))).collect()
-}
-
-fn to_sdk(item: &Item) -> SerializedItem {
-    SerializedItem {
-        version: item.version(),
-        deleted: item.is_deleted(),
-        serialized_item: item.json().to_owned(),
-    }
+/// The item as the SDK can parse it. Of a map with a single one that it cannot, it would make an empty map.
+fn to_sdk<T: Readable>(texts: &Texts<T>, key: &str, item: &Item) -> Option<SerializedItem> {
+    let deleted = item.is_deleted();
+    let text = if deleted { item.json().to_owned() } else { texts.of(key, item)? };
+    Some(SerializedItem { version: item.version(), deleted, serialized_item: text })
 }
 
 fn to_sdk_error(error: impl Display) -> PersistentStoreError {
     PersistentStoreError::new(error.to_string())
 }
 
-fn all_from_sdk(
-    kind: &Kind,
+fn all_from_sdk<T: Readable>(
     items: HashMap<String, SerializedItem>,
 ) -> Result<Vec<(String, Item)>, PersistentStoreError> {
     let items = items.into_iter();
     items
         .map(|(key, serialized)| {
-            let item = from_sdk(kind, &key, serialized)?;
+            let item = from_sdk::<T>(&key, serialized)?;
             Ok((key, item))
         })
         .collect()
 }
 
-fn from_sdk(kind: &Kind, key: &str, serialized: SerializedItem) -> Result<Item, PersistentStoreError> {
+/// The item as others can read it.
+fn from_sdk<T: Readable>(key: &str, serialized: SerializedItem) -> Result<Item, PersistentStoreError> {
     let SerializedItem { version, deleted, serialized_item: json } = serialized;
     let item = if deleted {
         // The SDK's own tombstone says "$deleted" where others expect the key.
         Item::tombstone(key, version)
     } else {
-        live_from_sdk(key, version, json)
+        Item::parse_versioned(key, version, T::MODEL.repair(&json).unwrap_or(json))
     };
-    item.map_err(|error| to_sdk_error(format!("{kind}/{key}: {error}")))
-}
-
-/// Reads a live item, and adds the `"deleted":false` that the SDK leaves out and PHP requires.
-fn live_from_sdk(key: &str, version: u64, mut json: String) -> Result<Item, DecodeError> {
-    let item = Item::parse_versioned(key, version, json.as_str())?;
-    if item.states_deleted() {
-        return Ok(item);
-    }
-    // The text is that of an object, so its last brace closes it, and one before that opens an empty one.
-    if let Some(end) = json.rfind('}') {
-        let empty = json[..end].trim_end().ends_with('{');
-        json.insert_str(end, if empty { r#""deleted":false"# } else { r#","deleted":false"# });
-    }
-    Item::parse_versioned(key, version, json)
+    item.map_err(|error| to_sdk_error(format!("{}/{key}: {error}", T::KIND)))
 }

@@ -2,8 +2,11 @@
 
 mod factory;
 mod flagstore;
+mod model;
+mod readable;
 
 pub use factory::{FlagstoreFactory, cached_data_store, data_store};
+pub use launchdarkly_server_sdk;
 
 /// The example of the repository's own README compiles.
 #[cfg(doctest)]

@@ -3,9 +3,10 @@
 use std::sync::{Arc, Mutex, Once};
 
 use flagstore_core::Kind;
+use launchdarkly_server_sdk::FlagDetailConfig;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
-use crate::support::{Store, TestStore, daemon, flag, plug, put, uncached};
+use crate::support::{Store, TestStore, daemon, daemon_client, evaluate, flag, plug, put, uncached, user};
 
 static RECORDS: Mutex<Vec<(Level, String, String)>> = Mutex::new(Vec::new());
 
@@ -46,7 +47,10 @@ fn a_flag_that_is_left_out_is_logged_by_key_and_reason() {
     put(&store, &Kind::FEATURES, "logged-good", &flag("logged-good", 1, true));
     plug(&store).all_flags().unwrap();
     for (key, expected) in [
-        ("logged-wrong", "left out of all flags: features/logged-wrong: missing field `key`"),
+        (
+            "logged-wrong",
+            "features/logged-wrong counts as missing, because the SDK cannot parse version 1: missing field `key`",
+        ),
         ("logged-unreadable", "left out of all flags: test: get_all features/logged-unreadable: not JSON"),
     ] {
         let records = recorded(key);
@@ -55,6 +59,40 @@ fn a_flag_that_is_left_out_is_logged_by_key_and_reason() {
         assert!(records[0].2.starts_with(expected), "{records:?}");
     }
     assert!(recorded("logged-good").is_empty() && recorded("0xc0ffee").is_empty());
+}
+
+/// What the SDK cannot parse is named once for each version, however often and by whichever way it is asked for.
+#[test]
+fn an_item_that_does_not_parse_is_logged_once_for_each_version() {
+    record();
+    let store: Store = Arc::new(TestStore::default());
+    let client = daemon_client(&store);
+    for version in [1, 2] {
+        let wrong = format!(r#"{{"key":"logged-once","version":{version},"on":"yes"}}"#);
+        put(&store, &Kind::FEATURES, "logged-once", &wrong);
+        put(&store, &Kind::SEGMENTS, "logged-segment", &wrong.replace("\"on\"", "\"included\""));
+        let rule =
+            r#""rules":[{"clauses":[{"attribute":"","op":"segmentMatch","values":["logged-segment"]}]}]"#;
+        let flag = flag("in-segment", version, false).replace(r#""rules":[]"#, rule);
+        put(&store, &Kind::FEATURES, "in-segment", &flag);
+        for _ in 0..3 {
+            evaluate(&client, "logged-once");
+            evaluate(&client, "in-segment");
+            let _ = client.all_flags_detail(&user(), FlagDetailConfig::new());
+        }
+    }
+    for item in ["features/logged-once", "segments/logged-segment"] {
+        let messages: Vec<_> = recorded(item).into_iter().map(|(_, _, message)| message).collect();
+        assert_eq!(messages.len(), 2, "{messages:?}");
+        for (message, version) in messages.iter().zip(1..) {
+            let expected = format!(
+                "{item} counts as missing, because the SDK cannot parse version {version}: invalid type"
+            );
+            assert!(message.starts_with(&expected), "{message}");
+        }
+    }
+    let of_sdk = recorded("failed to convert serialized item");
+    assert!(of_sdk.is_empty(), "the SDK does not say which: {of_sdk:?}");
 }
 
 /// The SDK asks for a boolean, so the reason can only be logged.

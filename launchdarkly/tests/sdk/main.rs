@@ -9,6 +9,7 @@
 mod cached;
 mod clients;
 mod logs;
+mod repairs;
 mod runtimes;
 mod stores;
 mod support;

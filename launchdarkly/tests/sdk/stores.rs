@@ -56,28 +56,32 @@ fn what_another_sdk_wrote_comes_out_byte_for_byte() {
 /// A live item says that it is not deleted, and is otherwise stored as given.
 #[test]
 fn deleted_false_is_added_once_and_only_where_it_is_missing() {
-    let cases = [
-        (r#"{"version":1}"#, r#"{"version":1,"deleted":false}"#),
-        (r#"{"version":1,"deleted":false}"#, r#"{"version":1,"deleted":false}"#),
-        (r#"{"deleted" : false, "version":1}"#, r#"{"deleted" : false, "version":1}"#),
-        (r#"{"d\u0065leted":false}"#, r#"{"d\u0065leted":false}"#),
-        (r#"{}"#, r#"{"deleted":false}"#),
-        (" { \n} \n", " { \n\"deleted\":false} \n"),
-        ("{\"version\":1.0 }\r\n", "{\"version\":1.0 ,\"deleted\":false}\r\n"),
-        (
-            r#"{"version":1,"rules":[{"deleted":false}]}"#,
-            r#"{"version":1,"rules":[{"deleted":false}],"deleted":false}"#,
-        ),
-        (r#"{"fallthrough":{"deleted":true}}"#, r#"{"fallthrough":{"deleted":true},"deleted":false}"#),
-        (r#"{"salt":"\"deleted\":{"}"#, r#"{"salt":"\"deleted\":{","deleted":false}"#),
-        (r#"{"salt":"}"}"#, r#"{"salt":"}","deleted":false}"#),
+    let complete = flag("dark-mode", 1, true);
+    let with = |from: &str, to: &str| complete.replace(from, to);
+    let bare = with(r#","deleted":false"#, "");
+    let behind = |more: &str| bare.replacen('{', &format!("{{{more},"), 1);
+    let as_given = [
+        complete.clone(),
+        format!(" {complete}\r\n"),
+        with(r#""deleted":false"#, "\"deleted\" : false "),
+        with(r#""deleted""#, r#""d\u0065leted""#),
     ];
+    let added = [
+        bare.clone(),
+        behind(r#""new":{"deleted":true}"#),
+        behind(r#""new":[{"deleted":false}]"#),
+        behind(r#""new":"\"deleted\":{""#),
+        behind(r#""new":"}""#),
+    ];
+    let cases = as_given.iter().map(|json| (json, json.clone())).chain(
+        added.iter().map(|json| (json, json.replacen(r#""salt":"""#, r#""salt":"","deleted":false"#, 1))),
+    );
     for store in stores() {
-        for (n, (given, expected)) in cases.iter().enumerate() {
+        for (n, (given, expected)) in cases.clone().enumerate() {
             let key = format!("flag-{n}");
             assert!(plug(&store).upsert(DataKind::Flag, &key, serialized(1, false, given)).unwrap());
-            assert_eq!(stored(&store, &Kind::FEATURES, &key), *expected, "{store}: {given}");
-            assert!(!item(expected).is_deleted() && item(expected).states_deleted());
+            assert_eq!(stored(&store, &Kind::FEATURES, &key), expected, "{store}: {given}");
+            assert!(!item(&expected).is_deleted() && item(&expected).states_deleted());
         }
     }
 }
@@ -85,14 +89,16 @@ fn deleted_false_is_added_once_and_only_where_it_is_missing() {
 /// What `init` writes is completed like what `upsert` writes.
 #[test]
 fn init_adds_deleted_false_too() {
+    let (flag, segment) = (flag("a", 1, true), segment("s", 2, "user-1"));
+    let bare = |json: &str| json.replace(r#","deleted":false"#, "");
     for store in stores() {
         let data = all_data(
-            &[("a", serialized(1, false, r#"{"version":1}"#))],
-            &[("s", serialized(2, false, "{}"))],
+            &[("a", serialized(1, false, &bare(&flag)))],
+            &[("s", serialized(2, false, &bare(&segment)))],
         );
         plug(&store).init(data).unwrap();
-        assert_eq!(stored(&store, &Kind::FEATURES, "a"), r#"{"version":1,"deleted":false}"#, "{store}");
-        assert_eq!(stored(&store, &Kind::SEGMENTS, "s"), r#"{"deleted":false}"#, "{store}");
+        assert_eq!(stored(&store, &Kind::FEATURES, "a"), flag, "{store}");
+        assert_eq!(stored(&store, &Kind::SEGMENTS, "s"), segment, "{store}");
         assert!(plug(&store).is_initialized(), "{store}");
     }
 }
@@ -136,7 +142,7 @@ fn an_older_or_equal_update_gives_false_and_changes_nothing() {
         assert!(update(DataKind::Segment, 0), "a segment of the same key is another item: {store}");
         assert!(!update(DataKind::Segment, 0), "{store}");
         assert!(update(DataKind::Flag, 6), "{store}");
-        assert_eq!(stored(&store, &Kind::FEATURES, "x"), r#"{"version":6,"deleted":false}"#, "{store}");
+        assert_eq!(store.get(&Kind::FEATURES, "x").unwrap().unwrap().version(), 6, "{store}");
         assert!(!plug.upsert(DataKind::Flag, "x", serialized(6, true, "")).unwrap(), "{store}");
     }
 }
