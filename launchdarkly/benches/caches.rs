@@ -19,8 +19,9 @@ use flagstore_core::{
 use flagstore_launchdarkly::{cached_data_store, data_store};
 use flagstore_sqlite::SqliteStore;
 use launchdarkly_server_sdk::{
-    Client, ConfigBuilder, Context, ContextBuilder, Flag, NullEventProcessorBuilder,
-    PersistentDataStoreBuilder,
+    Client, ConfigBuilder, Context, ContextBuilder, DataKind, Flag, NullEventProcessorBuilder,
+    PersistentDataStore, PersistentDataStoreBuilder, PersistentDataStoreFactory, PersistentStoreError,
+    SerializedItem,
 };
 use moka::sync::Cache;
 
@@ -44,7 +45,9 @@ fn main() -> Result<(), Error> {
     beside_moka(&store, &keys);
     two_threads(&store, &keys);
     beside_the_sdk()?;
-    evaluations()
+    repairs()?;
+    evaluations()?;
+    age_of_what_is_seen()
 }
 
 /// A hit, beside one of bare moka with the same keys and as many entries.
@@ -144,6 +147,83 @@ fn beside_the_sdk() -> Result<(), Error> {
     Ok(())
 }
 
+/// What the plug's look at each text costs a whole evaluation without the SDK's cache: beside a plug that hands out
+/// what is stored as it is.
+fn repairs() -> Result<(), Error> {
+    let database = Arc::new(SqliteStore::in_memory().build()?);
+    for (key, size) in [("half-kb", SMALL), ("ten-kb", LARGE)] {
+        let right = flag(key, size);
+        database.upsert(&Kind::FEATURES, key, &right).map(drop)?;
+        let wrong = right.json().replace(r#""version":1,"#, r#""version":1.0,"#);
+        database.upsert(&Kind::FEATURES, &format!("wrong-{key}"), &Item::parse(wrong)?).map(drop)?;
+    }
+    let context = ContextBuilder::new("user-1").build()?;
+    for (name, store) in [
+        ("no cache", CachingStoreWrapper::builder(Arc::clone(&database)).mode(CacheMode::Off).build()?),
+        ("our cache", CachingStoreWrapper::builder(Arc::clone(&database)).mode(CacheMode::Forever).build()?),
+    ] {
+        let mut as_it_is = PersistentDataStoreBuilder::new(Arc::new(AsItIs(store.clone())));
+        let as_it_is = client(as_it_is.no_caching())?;
+        let plug = client(cached_data_store(store).no_caching())?;
+        for (key, repaired) in [("half-kb", "half-kb"), ("ten-kb", "ten-kb"), ("half-kb", "wrong-half-kb")] {
+            assert!(plug.bool_variation(&context, repaired, false), "{repaired} is not read");
+            Comparison::new(format!("evaluation of {repaired}, {name}: plug / text as it is"), 1.05)
+                .rounds(400)
+                .repeat(200)
+                .measure(
+                    |_| as_it_is.bool_variation(&context, key, false),
+                    |_| plug.bool_variation(&context, repaired, false),
+                )
+                .print();
+        }
+    }
+    Ok(())
+}
+
+/// The least that a plug can do.
+#[derive(Clone)]
+struct AsItIs(CachingStoreWrapper);
+
+impl PersistentDataStoreFactory for AsItIs {
+    fn create_persistent_data_store(&self) -> Result<Box<dyn PersistentDataStore>, std::io::Error> {
+        Ok(Box::new(self.clone()))
+    }
+}
+
+type FromSdk<T> = Result<T, PersistentStoreError>;
+
+impl PersistentDataStore for AsItIs {
+    fn init(&mut self, _: launchdarkly_server_sdk::AllData<SerializedItem, SerializedItem>) -> FromSdk<()> {
+        Ok(())
+    }
+
+    fn flag(&self, key: &str) -> FromSdk<Option<SerializedItem>> {
+        let item =
+            self.0.get(&Kind::FEATURES, key).map_err(|error| PersistentStoreError::new(error.to_string()))?;
+        Ok(item.map(|item| SerializedItem {
+            version: item.version(),
+            deleted: item.is_deleted(),
+            serialized_item: item.json().to_owned(),
+        }))
+    }
+
+    fn segment(&self, _: &str) -> FromSdk<Option<SerializedItem>> {
+        Ok(None)
+    }
+
+    fn all_flags(&self) -> FromSdk<HashMap<String, SerializedItem>> {
+        Ok(HashMap::new())
+    }
+
+    fn upsert(&mut self, _: DataKind, _: &str, _: SerializedItem) -> FromSdk<bool> {
+        Ok(false)
+    }
+
+    fn is_initialized(&self) -> bool {
+        true
+    }
+}
+
 /// A whole evaluation by the official client on a SQLite file, with either cache, both, and none.
 fn evaluations() -> Result<(), Error> {
     let folder = tempfile::tempdir()?;
@@ -196,6 +276,48 @@ fn evaluation(client: &Client, context: &Context, key: &str) -> f64 {
     let mut rounds: Vec<Duration> = (0..50).map(|_| round()).collect();
     rounds.sort_unstable();
     rounds[rounds.len() / 2].as_nanos() as f64 / 1000.0
+}
+
+/// For how long a client with both caches serves what another process has replaced, when both keep it for as long: the
+/// longest of some changes at different moments.
+///
+/// With one client both caches are filled by the same read. Whoever else reads through our wrapper fills it at
+/// another moment, and then the SDK may take what is about to expire, and keep it for as long again.
+fn age_of_what_is_seen() -> Result<(), Error> {
+    const TIME: Duration = Duration::from_millis(200);
+    let database = Arc::new(SqliteStore::in_memory().build()?);
+    let context = ContextBuilder::new("user-1").build()?;
+    for (readers, has_other) in [("one client", false), ("one client and another reader", true)] {
+        let wrapper =
+            CachingStoreWrapper::builder(Arc::clone(&database)).mode(CacheMode::For(TIME)).build()?;
+        let client = client(cached_data_store(wrapper.clone()).cache_time(TIME))?;
+        let mut longest = Duration::ZERO;
+        for round in 1..=40_u32 {
+            let on = round % 2 == 0;
+            let key = format!("age-{round}-{has_other}");
+            let with = |version: u64, on: bool| {
+                let json = flag(&key, SMALL).json().replacen("\"on\":true", &format!("\"on\":{on}"), 1);
+                Item::from_parts(version, false, json)
+            };
+            database.upsert(&Kind::FEATURES, &key, &with(1, on)?).map(drop)?;
+            if has_other {
+                wrapper.get(&Kind::FEATURES, &key).map(drop)?;
+                thread::sleep(TIME * (round % 20) / 20);
+            }
+            let before = client.bool_variation(&context, &key, false);
+            database.upsert(&Kind::FEATURES, &key, &with(2, !on)?).map(drop)?;
+            let changed = Instant::now();
+            while client.bool_variation(&context, &key, false) == before {
+                thread::sleep(Duration::from_millis(1));
+            }
+            longest = longest.max(changed.elapsed());
+        }
+        println!(
+            "both caches for {TIME:?}, {readers}: a change is seen after {longest:?} at most, {:.2} times",
+            longest.as_secs_f64() / TIME.as_secs_f64()
+        );
+    }
+    Ok(())
 }
 
 /// What the process grows by for 10 000 cached flags that nobody has decoded, over their JSON.
@@ -261,7 +383,7 @@ fn flag(key: &str, size: usize) -> Item {
         r#"{{"key":"{key}","version":1,"on":true,"prerequisites":[],"targets":[{{"values":[{}],"variation":1}}],"contextTargets":[],"rules":[],"fallthrough":{{"variation":0}},"offVariation":1,"variations":[true,false],"clientSideAvailability":{{"usingMobileKey":true,"usingEnvironmentId":false}},"salt":"0123456789abcdef","trackEvents":false,"deleted":false}}"#,
         users.join(",")
     );
-    Item::from_parts(1, false, json).unwrap()
+    Item::from_parts(1, false, json).expect("a version that items can have")
 }
 
 /// A database that takes everything and has nothing, so that only the cache is measured.
