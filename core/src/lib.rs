@@ -15,6 +15,9 @@
 //! | [`DataStoreStatusProvider`] | whether the database is available, for whoever wants to know |
 //! | [`BigSegmentStore`] | the contract of what keeps Big Segments, and [`BigSegmentUpdates`] that of what feeds them |
 //! | [`BigSegmentStoreWrapper`] | what evaluations ask for Big Segments: a cache and a status above any store |
+//! | [`UpdateProcessor`] | the contract of a data source, which brings flags into a store |
+//! | [`DataSourceUpdateSink`] | where a data source brings them, and where its status is kept |
+//! | [`DataSource`] | a data source at work |
 //! | `Bridge` | lets a backend with an async client be called from anywhere (feature `bridge`) |
 //!
 //! Backends are crates of their own (`flagstore-sqlite`), and `flagstore-conformance` shows whether one
@@ -29,6 +32,7 @@ mod big_segments;
 mod bridge;
 mod caching;
 mod changes;
+mod data_source;
 mod dependencies;
 mod error;
 mod feature_store;
@@ -52,6 +56,11 @@ pub use big_segments::{
 pub use bridge::Bridge;
 pub use caching::{CacheMode, CacheStatistics, CachingStoreBuilder, CachingStoreWrapper, StalePolicy};
 pub use changes::{Change, ChangeSource, ChangeWatch};
+pub use data_source::{
+    BackgroundOperation, DataSource, DataSourceErrorInfo, DataSourceErrorKind, DataSourceFactory,
+    DataSourceState, DataSourceStatus, DataSourceStatusProvider, DataSourceUpdateSink,
+    DataSourceUpdateSinkBuilder, Delivery, FeatureRequester, Requested, UpdateProcessor,
+};
 pub use error::{ErrorKind, StoreError};
 pub use feature_store::{FeatureStore, LiveItems};
 pub use feature_store_core::{FeatureStoreCore, Items, Upsert};
