@@ -14,13 +14,12 @@ use target::parse;
 use crate::cluster::Cluster;
 use crate::connect::Connector;
 use crate::connections::Connections;
-use crate::credentials::{Credentials, CredentialsCallback};
-use crate::error::STORE;
+use crate::credentials::{Credentials, Source};
+use crate::error::wrong;
 use crate::injected::{InjectedPool, TakeOut};
-use crate::pool::Pool;
+use crate::pool::{Limits, Pool};
 use crate::schema::Keys;
 use crate::store::RedisStore;
-#[cfg(any(feature = "tls-native-tls", feature = "tls-rustls"))]
 use crate::tls::Tls;
 
 const DEFAULT_URL: &str = "redis://localhost:6379";
@@ -47,25 +46,27 @@ const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 #[derive(Clone)]
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct RedisStoreBuilder {
-    server: Server,
+    server: Option<Server>,
     host: Option<String>,
     port: Option<u16>,
     unix_socket: Option<PathBuf>,
     database: Option<i64>,
     username: Option<String>,
     password: Option<String>,
-    credentials: Option<Arc<CredentialsCallback>>,
+    credentials: Option<Arc<Source>>,
+    client_name: Option<String>,
     protocol: Option<ProtocolVersion>,
-    #[cfg(any(feature = "tls-native-tls", feature = "tls-rustls"))]
     tls: Tls,
     sentinel: Option<(String, Vec<String>)>,
     cluster: Option<Vec<String>>,
     prefix: String,
-    pool_size: usize,
+    pool_size: Option<usize>,
     timeout: Duration,
-    connect_timeout: Duration,
+    connect_timeout: Option<Duration>,
     init_timeout: Duration,
-    idle_timeout: Duration,
+    idle_timeout: Option<Duration>,
+    max_lifetime: Option<Duration>,
+    keepalive: Option<Duration>,
     trusts_features: bool,
 }
 
@@ -79,7 +80,7 @@ enum Server {
 impl Default for RedisStoreBuilder {
     fn default() -> Self {
         Self {
-            server: Server::Url(DEFAULT_URL.to_owned()),
+            server: None,
             host: None,
             port: None,
             unix_socket: None,
@@ -87,17 +88,19 @@ impl Default for RedisStoreBuilder {
             username: None,
             password: None,
             credentials: None,
+            client_name: None,
             protocol: None,
-            #[cfg(any(feature = "tls-native-tls", feature = "tls-rustls"))]
             tls: Tls::default(),
             sentinel: None,
             cluster: None,
             prefix: String::new(),
-            pool_size: 16,
+            pool_size: None,
             timeout: Duration::from_secs(1),
-            connect_timeout: Duration::from_secs(1),
+            connect_timeout: None,
             init_timeout: Duration::from_secs(10),
-            idle_timeout: Duration::from_secs(60),
+            idle_timeout: None,
+            max_lifetime: None,
+            keepalive: None,
             trusts_features: false,
         }
     }
@@ -108,23 +111,24 @@ impl RedisStoreBuilder {
     /// `unix:///path[?db=1&user=...&pass=...]`; `?protocol=resp3` chooses RESP3. Each part has an option of
     /// its own, which beats the URL. Defaults to `redis://localhost:6379`.
     pub fn url(self, url: impl Into<String>) -> Self {
-        Self { server: Server::Url(url.into()), ..self }
+        Self { server: Some(Server::Url(url.into())), ..self }
     }
 
     /// Sets the server by a client of the `redis` crate, in place of a URL: whatever can be said of a
     /// connection there goes into the store's own. The other options beat it. Defaults to none.
     pub fn client(self, client: Client) -> Self {
-        Self { server: Server::Client(Box::new(client), None), ..self }
+        Self { server: Some(Server::Client(Box::new(client), None)), ..self }
     }
 
     /// Sets a pool of the program's own, which is never closed, in place of the store's: `take_out` takes a
     /// connection out of it, for one call, and has to return within the time that it is given. With r2d2, which
     /// looks at a connection without a deadline before it hands it out, that takes `test_on_check_out(false)`.
     ///
-    /// A connection goes back with read and write timeouts of [`timeout`](Self::timeout), or if it cannot be
-    /// used again, closed. The client has to be the one that the pool was made with: [`RedisStore::changes`]
-    /// needs a connection of its own. No option that describes a connection can be set besides, and `pool_size`,
-    /// `connect_timeout` and `idle_timeout` are the pool's business. Defaults to none.
+    /// A connection goes back with read and write timeouts of [`timeout`](Self::timeout), and closed or replaced
+    /// by a new one if it cannot be used again. Its sockets are the driver's, so the deadline of a call holds for
+    /// each read and write: a reply that comes byte by byte is not cut off. The client has to be the one that the
+    /// pool was made with: [`RedisStore::changes`] needs a connection of its own. No option that describes a
+    /// connection or a pool can be set besides. Defaults to none.
     ///
     /// ```
     /// use flagstore_redis::{RedisStore, redis};
@@ -141,14 +145,14 @@ impl RedisStoreBuilder {
         take_out: impl Fn(Duration) -> Result<C, E> + Send + Sync + 'static,
     ) -> Self
     where
-        C: DerefMut<Target = Connection> + 'static,
+        C: DerefMut<Target = Connection> + Send + 'static,
         E: Into<Box<dyn Error + Send + Sync>>,
     {
         let take_out: Arc<TakeOut> = Arc::new(move |timeout| match take_out(timeout) {
             Ok(connection) => Ok(Box::new(connection)),
             Err(error) => Err(error.into()),
         });
-        Self { server: Server::Client(Box::new(client), Some(take_out)), ..self }
+        Self { server: Some(Server::Client(Box::new(client), Some(take_out))), ..self }
     }
 
     /// Sets the host name or IP address. Defaults to the URL's.
@@ -182,13 +186,19 @@ impl RedisStoreBuilder {
     }
 
     /// Sets a callback that is asked for user and password at each new connection, for tokens that expire
-    /// (IAM). It may block: callers wait until their own deadline and no longer. It beats a password.
-    /// Defaults to none.
+    /// (IAM). It may block for as long as it likes: callers wait until their own deadline and no longer, and
+    /// [`connect_timeout`](Self::connect_timeout) begins when it has answered. It is not called while it runs:
+    /// connections that are made meanwhile use the same answer. It beats a password. Defaults to none.
     pub fn credentials(
         self,
         credentials: impl Fn() -> Result<Credentials, Box<dyn Error + Send + Sync>> + Send + Sync + 'static,
     ) -> Self {
-        Self { credentials: Some(Arc::new(credentials)), ..self }
+        Self { credentials: Some(Arc::new(Source::new(Box::new(credentials)))), ..self }
+    }
+
+    /// Sets the name by which `CLIENT LIST` shows the connections, without spaces. Defaults to none.
+    pub fn client_name(self, client_name: impl Into<String>) -> Self {
+        Self { client_name: Some(client_name.into()), ..self }
     }
 
     /// Sets the protocol, RESP2 or RESP3. RESP3 needs Redis 6, and is no faster here. Defaults to the URL's,
@@ -246,7 +256,7 @@ impl RedisStoreBuilder {
     /// Sets how many connections there may be (in a cluster: to each node), and so how many calls run at the
     /// same time; more wait for one of them. They are opened when they are first needed. Defaults to 16.
     pub fn pool_size(self, pool_size: usize) -> Self {
-        Self { pool_size, ..self }
+        Self { pool_size: Some(pool_size), ..self }
     }
 
     /// Sets the deadline of every call but `init`: of the wait for a connection, of making one, and of
@@ -255,10 +265,11 @@ impl RedisStoreBuilder {
         Self { timeout, ..self }
     }
 
-    /// Sets how long an attempt to connect may take, with name resolution, TLS and authentication. A call
-    /// waits no longer than its own deadline for it. Defaults to 1 second.
+    /// Sets how long an attempt to connect may take, with TLS and authentication. A name with several addresses
+    /// has them tried in turn, each for its share of the time. A call waits no longer than its own deadline for
+    /// it. Defaults to 1 second.
     pub fn connect_timeout(self, connect_timeout: Duration) -> Self {
-        Self { connect_timeout, ..self }
+        Self { connect_timeout: Some(connect_timeout), ..self }
     }
 
     /// Sets the deadline of `init`, which writes all the data. Defaults to 10 seconds.
@@ -267,9 +278,22 @@ impl RedisStoreBuilder {
     }
 
     /// Sets after which time without use a connection is not used again, since a server or a firewall may
-    /// have forgotten it by then. Defaults to 1 minute.
+    /// have forgotten it by then. Before, it is looked at whether it was closed. Defaults to 1 minute.
     pub fn idle_timeout(self, idle_timeout: Duration) -> Self {
-        Self { idle_timeout, ..self }
+        Self { idle_timeout: Some(idle_timeout), ..self }
+    }
+
+    /// Sets after which time a connection is closed, between two uses and some up to a tenth earlier, so that
+    /// they do not end together. It is for services that end connections themselves, such as ElastiCache with
+    /// IAM after 12 hours. Defaults to none.
+    pub fn max_lifetime(self, max_lifetime: Duration) -> Self {
+        Self { max_lifetime: Some(max_lifetime), ..self }
+    }
+
+    /// Sets after which silence TCP asks the other end whether it is still there, so that a firewall remembers
+    /// the connection. Defaults to 1 minute, and for a `client` to what that one says.
+    pub fn keepalive(self, keepalive: Duration) -> Self {
+        Self { keepalive: Some(keepalive), ..self }
     }
 
     /// Sets whether a store that has flags counts as initialized, although the mark of it is missing, as in
@@ -285,43 +309,58 @@ impl RedisStoreBuilder {
     /// [`Config`](flagstore_core::ErrorKind::Config) names the field that has to change.
     pub fn build(self) -> Result<RedisStore, StoreError> {
         for (field, timeout) in [
-            ("timeout", self.timeout),
+            ("timeout", Some(self.timeout)),
             ("connect_timeout", self.connect_timeout),
-            ("init_timeout", self.init_timeout),
+            ("init_timeout", Some(self.init_timeout)),
             ("idle_timeout", self.idle_timeout),
+            ("max_lifetime", self.max_lifetime),
+            ("keepalive", self.keepalive),
         ] {
-            if timeout.is_zero() || timeout > LONGEST_TIMEOUT {
+            if timeout.is_some_and(|timeout| timeout.is_zero() || timeout > LONGEST_TIMEOUT) {
                 return Err(wrong(field, "must be longer than zero, and a day at most"));
             }
         }
-        if self.pool_size == 0 {
+        if self.pool_size == Some(0) {
             return Err(wrong("pool_size", "must be at least 1"));
         }
         let nodes = self.cluster.iter().flatten().map(|url| parse("cluster", url));
         let nodes = nodes.collect::<Result<Vec<_>, _>>()?;
         let info = self.info(&nodes)?;
-        let sentinels = self.sentinels()?;
         self.check(&info, &nodes)?;
-
+        let connector = Arc::new(Connector {
+            info,
+            certificates: Arc::new(self.tls.certificates()?),
+            sentinels: self.sentinels()?,
+            credentials: self.credentials,
+            name: self.client_name,
+            timeout: self.connect_timeout.unwrap_or(Duration::from_secs(1)),
+        });
+        let limits = Limits {
+            size: self.pool_size.unwrap_or(16),
+            idle: self.idle_timeout.unwrap_or(Duration::from_secs(60)),
+            lifetime: self.max_lifetime,
+        };
         let keys = Keys::new(self.prefix);
-        let Self { server, credentials, connect_timeout: timeout, pool_size, idle_timeout, .. } = self;
-        let connector = Arc::new(Connector { info, credentials, timeout, sentinels });
-        let connections = if self.cluster.is_some() {
-            let seeds = nodes.iter().map(|node| match node.addr() {
-                ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
-                    connector.address(host, *port)
-                }
-                other => other.clone(),
-            });
-            let seeds = seeds.collect();
-            Connections::Cluster(Arc::new(Cluster::new(connector, seeds, pool_size, idle_timeout)))
-        } else if let Server::Client(_, Some(take_out)) = server {
-            Connections::Injected(InjectedPool { connector, take_out, timeout: self.timeout })
-        } else {
-            let its_own = Arc::clone(&connector);
-            let connect = Arc::new(move || its_own.connect());
-            let pool = Pool::new(connector.to_string(), connect, pool_size, idle_timeout);
-            Connections::One { connector, pool }
+        let connections = match self.server {
+            _ if self.cluster.is_some() => {
+                let seeds = nodes.iter().map(|node| match node.addr() {
+                    ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
+                        connector.address(host, *port)
+                    }
+                    other => other.clone(),
+                });
+                let seeds = seeds.collect();
+                Connections::Cluster(Arc::new(Cluster::new(connector, seeds, limits)))
+            }
+            Some(Server::Client(client, Some(take_out))) => {
+                Connections::Injected(Box::new(InjectedPool::new(connector, *client, take_out, self.timeout)))
+            }
+            _ => {
+                let its_own = Arc::clone(&connector);
+                let connect = Arc::new(move || its_own.connect());
+                let pool = Pool::new(connector.to_string(), connect, limits);
+                Connections::One { connector, pool }
+            }
         };
         if !connections.are_together(keys.prefix()) {
             tracing::info!(
@@ -333,10 +372,6 @@ impl RedisStoreBuilder {
         }
         Ok(RedisStore::new(connections, keys, self.timeout, self.init_timeout, self.trusts_features))
     }
-}
-
-pub(crate) fn wrong(field: &str, reason: impl fmt::Display) -> StoreError {
-    StoreError::config(STORE, field, reason)
 }
 
 impl fmt::Debug for RedisStoreBuilder {
@@ -354,6 +389,9 @@ impl fmt::Debug for RedisStoreBuilder {
             .field("connect_timeout", &self.connect_timeout)
             .field("init_timeout", &self.init_timeout)
             .field("idle_timeout", &self.idle_timeout)
+            .field("max_lifetime", &self.max_lifetime)
+            .field("keepalive", &self.keepalive)
+            .field("client_name", &self.client_name)
             .finish_non_exhaustive()
     }
 }

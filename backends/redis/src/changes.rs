@@ -1,19 +1,21 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, TryRecvError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use flagstore_core::{Change, ChangeSource, ChangeWatch};
-use redis::{Connection, PushKind, RedisError, Value};
+use redis::{ConnectionAddr, PushKind, Value};
 
 use crate::cluster::Cluster;
 use crate::connect::Connector;
 use crate::connections::Connections;
 use crate::error::Failure;
-use crate::injected::InjectedPool;
+use crate::pool::random;
 use crate::schema::Keys;
+use crate::session::Session;
+use crate::wire::{Link, Wire};
 
 /// How long a connection is listened to before the thread looks whether the watch still lasts.
 const LISTENS_FOR: Duration = Duration::from_millis(250);
@@ -21,16 +23,23 @@ const LISTENS_FOR: Duration = Duration::from_millis(250);
 /// After so much silence the server is asked whether it is still there. An answer may take as long again.
 const SILENCE: Duration = Duration::from_secs(5);
 
-/// The longest time between two attempts to connect.
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// How often a cluster is asked whether its masters are still the same.
+const SAME_MASTERS: Duration = Duration::from_secs(1);
+
+/// Between two attempts to connect, from the first on.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+
+/// The same where the server has refused to tell: somebody may give the permission some day.
+const REFUSED: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5 * 60));
 
 /// Learns from the server what others write, by `CLIENT TRACKING` in broadcast mode.
 ///
-/// Made by [`RedisStore::changes`](crate::RedisStore::changes). A watch is one thread with a connection of its
-/// own, or one for each master of a cluster.
+/// Made by [`RedisStore::changes`](crate::RedisStore::changes). A watch has a thread, and one with a connection for each server that has keys. Clones share what [`is_armed`](Self::is_armed) says.
+#[derive(Clone)]
 pub struct RedisChanges {
     source: Source,
     keys: Keys,
+    is_armed: Arc<AtomicBool>,
 }
 
 #[derive(Clone)]
@@ -42,12 +51,46 @@ enum Source {
 impl RedisChanges {
     pub(crate) fn new(connections: &Connections, keys: &Keys) -> Self {
         let source = match connections {
-            Connections::One { connector, .. } | Connections::Injected(InjectedPool { connector, .. }) => {
-                Source::One(Arc::clone(connector))
-            }
+            Connections::One { connector, .. } => Source::One(Arc::clone(connector)),
+            Connections::Injected(pool) => Source::One(Arc::clone(&pool.connector)),
             Connections::Cluster(cluster) => Source::Cluster(Arc::clone(cluster)),
         };
-        Self { source, keys: keys.clone() }
+        Self { source, keys: keys.clone(), is_armed: Arc::default() }
+    }
+
+    /// Whether the server tells of changes now. It is false while there is no watch or no connection, and stays
+    /// so where the server refuses, of which the log has one warning.
+    #[must_use]
+    pub fn is_armed(&self) -> bool {
+        self.is_armed.load(Ordering::Relaxed)
+    }
+
+    /// Asks the server to tell, on a new connection for each server that has keys.
+    pub(crate) fn track(&self) -> Result<Vec<(ConnectionAddr, Link)>, Failure> {
+        let mut track = redis::cmd("CLIENT");
+        track.arg("TRACKING").arg("ON").arg("BCAST").arg("PREFIX").arg(self.keys.beginning());
+        let arm = |connector: &Connector, mut link: Link| {
+            let mut session = Session::new(&mut link, Instant::now() + connector.timeout);
+            // Only RESP3 has messages for it.
+            session.query::<Value>(redis::cmd("HELLO").arg(3))?;
+            session.query::<()>(&track)?;
+            Ok::<_, Failure>(link)
+        };
+        match &self.source {
+            Source::One(connector) => {
+                Ok(vec![(connector.info.addr().clone(), arm(connector, connector.connect()?)?)])
+            }
+            Source::Cluster(cluster) => {
+                let connector = &cluster.connector;
+                let masters = cluster.masters(Instant::now() + connector.timeout)?.into_iter();
+                masters
+                    .map(|master| {
+                        let link = connector.connect_to(&master)?;
+                        Ok((master, arm(connector, link)?))
+                    })
+                    .collect()
+            }
+        }
     }
 }
 
@@ -55,8 +98,8 @@ impl ChangeSource for RedisChanges {
     fn watch(&self, on_change: Box<dyn Fn(Change) + Send + Sync>) -> ChangeWatch {
         // Nothing is ever sent: that the guard's end is gone ends the thread, and wakes it from a pause.
         let (guard, end) = mpsc::channel::<()>();
-        let (source, keys) = (self.source.clone(), self.keys.clone());
-        let watch = move || Watch { source, keys, on_change }.run(&end);
+        let changes = self.clone();
+        let watch = move || Watch { changes, on_change }.run(&end);
         if let Err(error) = thread::Builder::new().name("flagstore-redis-changes".to_owned()).spawn(watch) {
             tracing::warn!("redis: no thread to watch for changes, so caches wait for their TTL: {error}");
         }
@@ -65,99 +108,94 @@ impl ChangeSource for RedisChanges {
 }
 
 struct Watch {
-    source: Source,
-    keys: Keys,
+    changes: RedisChanges,
     on_change: Box<dyn Fn(Change) + Send + Sync>,
 }
 
 impl Watch {
     fn run(&self, end: &Receiver<()>) {
-        let mut pause = Duration::from_millis(50);
+        let mut pause = PAUSES.0;
+        let mut has_warned = false;
         loop {
-            match self.track() {
+            let tracked = self.changes.track();
+            let limits = if matches!(tracked, Err(Failure::Answer(_))) { REFUSED } else { PAUSES };
+            match tracked {
                 Ok(servers) => {
+                    (pause, has_warned) = (PAUSES.0, false);
+                    self.changes.is_armed.store(true, Ordering::Relaxed);
                     // What happened before, nobody has told.
                     (self.on_change)(Change::Anything);
-                    pause = Duration::from_millis(50);
-                    if let Err(error) = self.listen(servers, end) {
-                        tracing::debug!("redis: changes: {error}");
+                    let listened = self.listen(servers, end);
+                    self.changes.is_armed.store(false, Ordering::Relaxed);
+                    if let Err(failure) = listened {
+                        tracing::debug!("redis: changes: {failure}");
                     }
+                }
+                Err(failure @ Failure::Answer(_)) if !has_warned => {
+                    has_warned = true;
+                    tracing::warn!(
+                        "redis: the server does not tell of changes, so caches wait for their TTL: {failure}"
+                    );
                 }
                 Err(failure) => tracing::debug!("redis: changes: {failure}"),
             }
-            match end.recv_timeout(pause) {
+            pause = pause.clamp(limits.0, limits.1);
+            match end.recv_timeout(pause.mul_f64(0.5 + random() / 2.0)) {
                 Err(RecvTimeoutError::Disconnected) => return,
-                _ => pause = LONGEST_PAUSE.min(pause * 2),
+                _ => pause *= 2,
             }
         }
     }
 
-    /// A connection to each server that has keys, which tells what becomes of those with the prefix.
-    fn track(&self) -> Result<Vec<Connection>, Failure> {
-        let mut track = redis::cmd("CLIENT");
-        track.arg("TRACKING").arg("ON").arg("BCAST").arg("PREFIX").arg(self.keys.beginning());
-        let servers = match &self.source {
-            Source::One(connector) => vec![connector.with_resp3().connect()?],
-            Source::Cluster(cluster) => {
-                let connector = cluster.connector.with_resp3();
-                let deadline = || Instant::now() + connector.timeout;
-                let masters = cluster.masters(deadline())?.into_iter();
-                masters.map(|master| connector.connect_to(master, deadline())).collect::<Result<_, _>>()?
-            }
-        };
-        let mut tracked = Vec::with_capacity(servers.len());
-        for mut server in servers {
-            track.query::<()>(&mut server)?;
-            server.set_read_timeout(Some(LISTENS_FOR))?;
-            tracked.push(server);
-        }
-        Ok(tracked)
-    }
-
-    /// Listens to all of them, until one fails or the watch ends.
-    fn listen(&self, mut servers: Vec<Connection>, end: &Receiver<()>) -> Result<(), RedisError> {
-        let has_ended = || end.try_recv() == Err(TryRecvError::Disconnected);
-        if let [server] = servers.as_mut_slice() {
-            return self.listen_to(server, &has_ended);
-        }
+    /// Listens to all of them, until one fails, there are others, or the watch ends.
+    fn listen(&self, mut servers: Vec<(ConnectionAddr, Link)>, end: &Receiver<()>) -> Result<(), Failure> {
         let is_over = AtomicBool::new(false);
+        let masters: Vec<_> = servers.iter().map(|(address, _)| address.clone()).collect();
         thread::scope(|scope| {
-            let listen = |server: &mut Connection| {
-                let result = self.listen_to(server, &|| is_over.load(Ordering::Relaxed));
+            let listen = |link: &mut Link| {
+                let result = self.listen_to(link, &is_over);
                 is_over.store(true, Ordering::Relaxed);
                 result
             };
             let listeners: Vec<_> =
-                servers.iter_mut().map(|server| scope.spawn(move || listen(server))).collect();
+                servers.iter_mut().map(|(_, link)| scope.spawn(move || listen(link))).collect();
+            let mut asked = Instant::now();
             while !is_over.load(Ordering::Relaxed) {
-                let has_ended = matches!(end.recv_timeout(LISTENS_FOR), Err(RecvTimeoutError::Disconnected));
-                is_over.fetch_or(has_ended, Ordering::Relaxed);
+                let mut ends = matches!(end.recv_timeout(LISTENS_FOR), Err(RecvTimeoutError::Disconnected));
+                if let Source::Cluster(cluster) = &self.changes.source
+                    && asked.elapsed() > SAME_MASTERS
+                {
+                    asked = Instant::now();
+                    ends |= cluster.masters(asked + SAME_MASTERS).is_ok_and(|now| now != masters);
+                }
+                is_over.fetch_or(ends, Ordering::Relaxed);
             }
-            // A panic is that of `on_change`, and ends the watch as it would with one server.
+            // A panic is that of `on_change`, and ends the watch.
             listeners.into_iter().filter_map(|listener| listener.join().ok()).collect()
         })
     }
 
-    fn listen_to(&self, server: &mut Connection, is_over: &dyn Fn() -> bool) -> Result<(), RedisError> {
+    fn listen_to(&self, server: &mut Link, is_over: &AtomicBool) -> Result<(), Failure> {
         let mut heard = Instant::now();
-        // For each time that it has waited in vain, the driver drops an answer that it takes for a late one.
-        let mut dropped = 0;
-        while !is_over() {
-            match server.recv_response() {
-                Ok(Value::Push { kind: PushKind::Invalidate, data }) => {
-                    heard = Instant::now();
-                    self.report(&data);
+        let mut has_asked = false;
+        while !is_over.load(Ordering::Relaxed) {
+            match server.receive(Instant::now() + LISTENS_FOR) {
+                Ok(Value::Push { kind: PushKind::Invalidate, data }) => self.report(&data),
+                Ok(Value::ServerError(error)) => return Err(Failure::Answer(error.into())),
+                Ok(_) => has_asked = false,
+                Err(failure) if failure.is_closed_connection() || heard.elapsed() > SILENCE * 2 => {
+                    return Err(failure);
                 }
-                Ok(Value::ServerError(error)) => return Err(error.into()),
-                Ok(_) => heard = Instant::now(),
-                Err(error) if !error.is_timeout() || heard.elapsed() > SILENCE * 2 => return Err(error),
-                Err(_) => dropped += 1,
+                Err(_) => {
+                    if heard.elapsed() > SILENCE && !has_asked {
+                        has_asked = true;
+                        let ping = redis::cmd("PING").get_packed_command();
+                        server.send(&ping, 1, Instant::now() + LISTENS_FOR)?;
+                    }
+                    continue;
+                }
             }
-            if heard.elapsed() > SILENCE {
-                let pings = redis::cmd("PING").get_packed_command().repeat(dropped + 1);
-                server.send_packed_command(&pings)?;
-                dropped = 0;
-            }
+            heard = Instant::now();
         }
         Ok(())
     }
@@ -166,7 +204,7 @@ impl Watch {
     fn report(&self, data: &[Value]) {
         let Some(Value::Array(keys)) = data.first() else { return (self.on_change)(Change::Anything) };
         let kinds = keys.iter().map(|key| match key {
-            Value::BulkString(key) => self.keys.kind_of(key),
+            Value::BulkString(key) => self.changes.keys.kind_of(key),
             _ => None,
         });
         // The mark of an initialized store is no kind, and after an init comes with all kinds.

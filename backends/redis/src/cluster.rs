@@ -1,7 +1,8 @@
 //! A cluster, as far as a store needs it: each command has one key, which is on one node.
 //!
-//! Not the cluster of the redis crate: its synchronous connection tries a command that failed several times,
-//! with sleeps between, and so knows no deadline; and it connects to every node for each connection.
+//! Not the clients of the redis crate. Both send again what was lost on a connection that broke, also a write that
+//! the server has executed: an upsert would find itself and be stale. Neither tells what was sent, waits for MULTI
+//! before the rest of a transaction, or knows the deadline of a call.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -9,140 +10,209 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use redis::{ConnectionAddr, Value};
+use redis::{ConnectionAddr, ServerErrorKind, Value};
 
 use crate::connect::Connector;
 use crate::error::{Failure, Redirection};
-use crate::pool::Pool;
+use crate::pool::{Limits, Pool, random};
 use crate::session::Session;
 
 /// How often a call follows a node that names another. Once is usual while slots move.
 const REDIRECTIONS: usize = 5;
 
+/// Before a command is sent again that a node could not execute yet.
+const PAUSE: Duration = Duration::from_millis(40);
+
 pub(crate) struct Cluster {
     pub(crate) connector: Arc<Connector>,
     /// Any of the nodes, to begin with.
     seeds: Vec<ConnectionAddr>,
-    pool_size: usize,
-    idle_timeout: Duration,
-    nodes: Mutex<HashMap<String, Arc<Pool>>>,
-    /// Which node has which slots. Empty if that is to be asked.
-    slots: Mutex<Arc<Vec<Slots>>>,
+    limits: Limits,
+    pools: Mutex<HashMap<String, Arc<Pool>>>,
+    known: Mutex<Known>,
+}
+
+/// What the nodes have said of each other.
+#[derive(Default)]
+struct Known {
+    slots: Arc<Vec<Slots>>,
+    /// Masters and replicas, which all can be asked.
+    nodes: Vec<ConnectionAddr>,
+    /// A node has said something else since then.
+    is_old: bool,
 }
 
 struct Slots {
     first: u16,
     last: u16,
-    address: ConnectionAddr,
+    master: ConnectionAddr,
 }
 
 impl Cluster {
-    pub(crate) fn new(
-        connector: Arc<Connector>,
-        seeds: Vec<ConnectionAddr>,
-        pool_size: usize,
-        idle_timeout: Duration,
-    ) -> Self {
-        Self { connector, seeds, pool_size, idle_timeout, nodes: Mutex::default(), slots: Mutex::default() }
+    pub(crate) fn new(connector: Arc<Connector>, seeds: Vec<ConnectionAddr>, limits: Limits) -> Self {
+        Self { connector, seeds, limits, pools: Mutex::default(), known: Mutex::default() }
     }
 
     pub(crate) fn run<T>(
         &self,
         key: &str,
         deadline: Instant,
+        is_read: bool,
         work: &mut impl FnMut(&mut Session) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let slot = slot(key);
-        let mut address = self.owner(slot, deadline)?;
-        let mut is_asking = false;
-        for _ in 0..REDIRECTIONS {
-            let result = self.pool(&address).run(deadline, |session| {
-                session.is_asking = is_asking;
+        let mut master = self.master_of(slot, deadline)?;
+        let (mut is_asking, mut redirections) = (false, 0);
+        loop {
+            let result = self.pool(&master).run(deadline, is_read, &mut |session: &mut Session| {
+                session.set_asking(is_asking);
                 work(session)
             });
-            // Refused with the address of the right node: nothing was done, so doing it there is no retry.
             let Err(failure) = result else { return result };
-            let Some((other, redirection)) = failure.redirection() else {
-                // A node that is down or is no master any more is replaced by another soon.
-                if !failure.spares_the_connection() {
-                    self.forget_slots();
+            // Refused with the address of the right node: nothing was done, so doing it there is no retry.
+            if let Some((other, redirection)) = failure.redirection() {
+                redirections += 1;
+                if redirections > REDIRECTIONS {
+                    return Err(failure);
                 }
-                return Err(failure);
-            };
-            is_asking = redirection == Redirection::Ask;
-            if redirection == Redirection::Moved {
-                self.forget_slots();
+                is_asking = redirection == Redirection::Ask;
+                self.known.lock().is_old |= !is_asking;
+                master = self.parse(other, &master)?;
+                continue;
             }
-            address = self.parse(&other, &address)?;
+            is_asking = false;
+            // Others know who is to be asked instead, or will know soon.
+            let is_early = failure.is_answer(ServerErrorKind::TryAgain)
+                || failure.is_answer(ServerErrorKind::ClusterDown);
+            let is_lost = failure.concerns_the_server() || failure.is_no_connection();
+            if !is_early && !is_lost {
+                self.known.lock().is_old |= failure.is_closed_connection();
+                return Err(failure);
+            }
+            let is_found = self.ask_for_slots(Some((slot, &master)), deadline).is_ok();
+            let now_master = self.known.lock().master_of(slot);
+            match now_master.filter(|_| is_found) {
+                Some(other) if other != master => master = other,
+                _ if is_early && Instant::now() + PAUSE < deadline => {
+                    std::thread::park_timeout(PAUSE.mul_f64(0.5 + random() / 2.0));
+                }
+                _ => return Err(failure),
+            }
         }
-        Err(Failure::NotConnected("the nodes of the cluster disagree about who has the key".to_owned()))
     }
 
     /// The masters, in the order of their slots.
     pub(crate) fn masters(&self, deadline: Instant) -> Result<Vec<ConnectionAddr>, Failure> {
+        self.ask_for_slots(None, deadline)?;
         let mut masters: Vec<ConnectionAddr> = Vec::new();
-        for slots in self.ask_for_slots(deadline)?.iter() {
-            if !masters.contains(&slots.address) {
-                masters.push(slots.address.clone());
+        for slots in self.known.lock().slots.iter() {
+            if !masters.contains(&slots.master) {
+                masters.push(slots.master.clone());
             }
         }
         Ok(masters)
     }
 
-    fn owner(&self, slot: u16, deadline: Instant) -> Result<ConnectionAddr, Failure> {
-        let known = Arc::clone(&self.slots.lock());
-        let slots = if known.is_empty() { self.ask_for_slots(deadline)? } else { known };
-        let owner = slots.iter().find(|slots| (slots.first..=slots.last).contains(&slot));
-        owner.map(|slots| slots.address.clone()).ok_or_else(|| {
-            self.forget_slots();
-            Failure::NotConnected(format!("no node of the cluster has slot {slot}"))
-        })
+    fn master_of(&self, slot: u16, deadline: Instant) -> Result<ConnectionAddr, Failure> {
+        let (known, is_old) = {
+            let mut known = self.known.lock();
+            // One asks, and the others go on with what is known.
+            (known.master_of(slot), std::mem::take(&mut known.is_old))
+        };
+        if known.is_some() && !is_old {
+            return known.ok_or(Failure::Late);
+        }
+        let asked = self.ask_for_slots(Some((slot, &self.seeds[0])).filter(|_| known.is_none()), deadline);
+        let master = self.known.lock().master_of(slot).or(known);
+        match asked {
+            Err(failure) if master.is_none() => Err(failure),
+            _ => {
+                master.ok_or_else(|| Failure::NotConnected(format!("no node of the cluster has slot {slot}")))
+            }
+        }
     }
 
-    fn forget_slots(&self) {
-        *self.slots.lock() = Arc::default();
-    }
-
-    /// Asks one node after another who has which slots.
-    fn ask_for_slots(&self, deadline: Instant) -> Result<Arc<Vec<Slots>>, Failure> {
-        let mut failure = Failure::NotConnected("the cluster has no nodes".to_owned());
-        for (n, seed) in self.seeds.iter().enumerate() {
+    /// Asks one node after another who has which slots, until one knows.
+    fn ask_for_slots(
+        &self,
+        sought: Option<(u16, &ConnectionAddr)>,
+        deadline: Instant,
+    ) -> Result<(), Failure> {
+        let mut nodes = self.known.lock().nodes.clone();
+        nodes.extend(self.seeds.iter().filter(|seed| !nodes.contains(seed)).cloned().collect::<Vec<_>>());
+        let mut failure =
+            Failure::NotConnected("no node of the cluster knows who has which slots".to_owned());
+        if let Some((_, suspect)) = sought
+            && nodes.len() > 1
+            && let Some(at) = nodes.iter().position(|node| node == suspect)
+        {
+            // It may be alone with what it knows.
+            let suspect = nodes.remove(at);
+            nodes.push(suspect);
+        }
+        for (n, node) in nodes.iter().enumerate() {
             // A part of the time, so that one that does not answer leaves some for the others.
             let left = deadline.saturating_duration_since(Instant::now());
-            let rest = u32::try_from(self.seeds.len() - n + 1).unwrap_or(u32::MAX);
+            let share = left / u32::try_from(nodes.len() - n + 1).unwrap_or(u32::MAX);
             let mut question = redis::cmd("CLUSTER");
             question.arg("SLOTS");
-            match self.pool(seed).run(Instant::now() + left / rest, |session| session.query(&question)) {
+            let mut ask = |session: &mut Session| session.query(&question);
+            match self.pool(node).run(Instant::now() + share, true, &mut ask) {
                 Ok(answer) => {
-                    let slots = Arc::new(self.parse_slots(answer, seed));
-                    *self.slots.lock() = Arc::clone(&slots);
-                    return Ok(slots);
+                    let (slots, nodes) = self.parse_slots(answer, node);
+                    let is_sought = |slots: &Slots| sought.is_none_or(|(slot, _)| slots.has(slot));
+                    if slots.iter().any(is_sought) {
+                        self.learn(slots, nodes);
+                        return Ok(());
+                    }
                 }
                 Err(error) => failure = error,
             }
         }
+        self.known.lock().is_old = true;
         Err(failure)
     }
 
+    fn learn(&self, slots: Vec<Slots>, nodes: Vec<ConnectionAddr>) {
+        let shown: Vec<_> = nodes.iter().chain(&self.seeds).map(ToString::to_string).collect();
+        self.pools.lock().retain(|node, _| shown.contains(node));
+        *self.known.lock() = Known { slots: Arc::new(slots), nodes, is_old: false };
+    }
+
     /// Reads `[[first, last, [host, port, ...], replicas...], ...]`.
-    fn parse_slots(&self, answer: Vec<Vec<Value>>, asked: &ConnectionAddr) -> Vec<Slots> {
-        let range = |entry: &Vec<Value>| {
-            let [Value::Int(first), Value::Int(last), Value::Array(node), ..] = entry.as_slice() else {
-                return None;
+    fn parse_slots(
+        &self,
+        answer: Vec<Vec<Value>>,
+        asked: &ConnectionAddr,
+    ) -> (Vec<Slots>, Vec<ConnectionAddr>) {
+        let (mut slots, mut all) = (Vec::new(), Vec::new());
+        for entry in &answer {
+            let [Value::Int(first), Value::Int(last), nodes @ ..] = entry.as_slice() else { continue };
+            let mut nodes = nodes.iter().filter_map(|node| self.parse_node(node, asked)).peekable();
+            let (Some(master), Ok(first), Ok(last)) =
+                (nodes.peek().cloned(), u16::try_from(*first), u16::try_from(*last))
+            else {
+                continue;
             };
-            let host = match node.first()? {
-                Value::BulkString(host) => String::from_utf8(host.clone()).ok()?,
-                // It does not know its own name; we do.
-                _ => String::new(),
-            };
-            let Value::Int(port) = node.get(1)? else { return None };
-            Some(Slots {
-                first: u16::try_from(*first).ok()?,
-                last: u16::try_from(*last).ok()?,
-                address: self.named(&host, u16::try_from(*port).ok()?, asked),
-            })
+            slots.push(Slots { first, last, master });
+            nodes.for_each(|node| {
+                if !all.contains(&node) {
+                    all.push(node);
+                }
+            });
+        }
+        (slots, all)
+    }
+
+    fn parse_node(&self, node: &Value, asked: &ConnectionAddr) -> Option<ConnectionAddr> {
+        let Value::Array(node) = node else { return None };
+        let host = match node.first()? {
+            Value::BulkString(host) => str::from_utf8(host).ok()?,
+            // It does not know its own name; we do.
+            _ => "",
         };
-        answer.iter().filter_map(range).collect()
+        let Value::Int(port) = node.get(1)? else { return None };
+        Some(self.named(host, u16::try_from(*port).ok()?, asked))
     }
 
     fn parse(&self, address: &str, named_by: &ConnectionAddr) -> Result<ConnectionAddr, Failure> {
@@ -162,14 +232,26 @@ impl Cluster {
 
     fn pool(&self, address: &ConnectionAddr) -> Arc<Pool> {
         let shown = address.to_string();
-        let mut nodes = self.nodes.lock();
-        if let Some(pool) = nodes.get(&shown) {
+        let mut pools = self.pools.lock();
+        if let Some(pool) = pools.get(&shown) {
             return Arc::clone(pool);
         }
         let (connector, node) = (Arc::clone(&self.connector), address.clone());
-        let connect = move || connector.connect_to(node.clone(), Instant::now() + connector.timeout);
-        let pool = Pool::new(shown.clone(), Arc::new(connect), self.pool_size, self.idle_timeout);
-        Arc::clone(nodes.entry(shown).or_insert(Arc::new(pool)))
+        let connect = Arc::new(move || connector.connect_to(&node));
+        let pool = Pool::new(shown.clone(), connect, self.limits);
+        Arc::clone(pools.entry(shown).or_insert(Arc::new(pool)))
+    }
+}
+
+impl Known {
+    fn master_of(&self, slot: u16) -> Option<ConnectionAddr> {
+        self.slots.iter().find(|slots| slots.has(slot)).map(|slots| slots.master.clone())
+    }
+}
+
+impl Slots {
+    fn has(&self, slot: u16) -> bool {
+        (self.first..=self.last).contains(&slot)
     }
 }
 

@@ -12,23 +12,42 @@ use crate::session::Session;
 /// The connections of a store: to one server, or to all nodes of a cluster.
 pub(crate) enum Connections {
     One { connector: Arc<Connector>, pool: Pool },
-    Injected(InjectedPool),
+    Injected(Box<InjectedPool>),
     Cluster(Arc<Cluster>),
 }
 
 impl Connections {
-    /// Does some work on a connection to the server that has this key. A cluster may have it done again
-    /// elsewhere, if its first command was refused with the address of another node.
-    pub(crate) fn run<T>(
+    /// Reads something on a connection to the server that has this key. It may be read again, on another one.
+    pub(crate) fn read<T>(
         &self,
         key: &str,
         deadline: Instant,
+        work: impl FnMut(&mut Session) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        self.run(key, deadline, true, work)
+    }
+
+    /// The same for what writes: it is done again only where nothing was sent, or the server has refused it.
+    pub(crate) fn write<T>(
+        &self,
+        key: &str,
+        deadline: Instant,
+        work: impl FnMut(&mut Session) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        self.run(key, deadline, false, work)
+    }
+
+    fn run<T>(
+        &self,
+        key: &str,
+        deadline: Instant,
+        is_read: bool,
         mut work: impl FnMut(&mut Session) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         match self {
-            Self::One { pool, .. } => pool.run(deadline, work),
-            Self::Injected(pool) => pool.run(deadline, work),
-            Self::Cluster(cluster) => cluster.run(key, deadline, &mut work),
+            Self::One { pool, .. } => pool.run(deadline, is_read, &mut work),
+            Self::Injected(pool) => pool.run(deadline, is_read, &mut work),
+            Self::Cluster(cluster) => cluster.run(key, deadline, is_read, &mut work),
         }
     }
 
@@ -45,7 +64,8 @@ impl Connections {
 impl fmt::Display for Connections {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::One { connector, .. } | Self::Injected(InjectedPool { connector, .. }) => connector.fmt(f),
+            Self::One { connector, .. } => connector.fmt(f),
+            Self::Injected(pool) => pool.connector.fmt(f),
             Self::Cluster(cluster) => cluster.fmt(f),
         }
     }

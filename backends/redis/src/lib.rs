@@ -3,18 +3,22 @@
 mod builder;
 mod changes;
 mod cluster;
+mod codec;
 mod connect;
 mod connections;
 mod credentials;
 mod error;
+mod handshake;
 mod injected;
 mod pool;
 mod schema;
+mod sentinel;
 mod session;
+mod socket;
 mod store;
-#[cfg(any(feature = "tls-native-tls", feature = "tls-rustls"))]
 mod tls;
 mod upsert;
+mod wire;
 
 pub use builder::RedisStoreBuilder;
 pub use changes::RedisChanges;

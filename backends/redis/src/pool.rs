@@ -1,123 +1,188 @@
+use std::collections::VecDeque;
+use std::hash::{BuildHasher, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
-use redis::Connection;
 
+use crate::credentials::message_of;
 use crate::error::Failure;
 use crate::session::Session;
+use crate::wire::Link;
 
 /// Makes a connection, however long that takes.
-pub(crate) type Connect = dyn Fn() -> Result<Connection, Failure> + Send + Sync;
+pub(crate) type Connect = dyn Fn() -> Result<Link, Failure> + Send + Sync;
+
+/// How many connections are made at once. After an outage all processes come at the same moment.
+const AT_ONCE: usize = 4;
+
+/// How long the one who has waited longest sees others take what is given back: a thread that runs already is
+/// quicker than one that has to be woken.
+const PATIENCE: Duration = Duration::from_millis(1);
+
+/// Between attempts to connect to a server that refuses more connections, while there are others.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+
+/// How large a pool becomes, and how old its connections.
+#[derive(Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) size: usize,
+    pub(crate) idle: Duration,
+    pub(crate) lifetime: Option<Duration>,
+}
 
 /// The connections to one server.
 ///
 /// They are made on threads of their own. A call waits for a connection, whichever comes first: a new one or
 /// one that is given back, and no longer than its deadline, whatever a resolver, a TLS handshake or a
-/// callback for credentials does. When an attempt fails, all who wait at that moment have the answer, so
-/// that nobody waits for one attempt after another.
+/// callback for credentials does. When an attempt fails and there is no connection at all, all who wait at that
+/// moment have the answer, so that nobody waits for one attempt after another.
 pub(crate) struct Pool(Arc<Shared>);
 
 struct Shared {
     /// For messages.
     address: String,
     connect: Arc<Connect>,
-    size: usize,
-    idle_timeout: Duration,
+    limits: Limits,
     state: Mutex<State>,
-    changed: Condvar,
 }
 
 #[derive(Default)]
 struct State {
     /// The one used last is at the end, and is taken by who has none, so that those not needed become old.
-    idle: Vec<Idle>,
+    idle: VecDeque<Idle>,
     /// Idle, in use, and being made.
     open: usize,
     being_made: usize,
-    waiting: usize,
+    /// In the order in which they came.
+    waiting: VecDeque<Waiter>,
+    tickets: u64,
     /// How often all connections were condemned. Those of an earlier time are closed when given back.
     generation: u64,
     failures: u64,
     last_failure: Option<Failure>,
+    /// Since when there are only refusals, the next attempt is made then, and the one behind it so much later.
+    next_attempt: Option<(Instant, Duration)>,
+}
+
+struct Waiter {
+    ticket: u64,
+    since: Instant,
+    wakes: Arc<Condvar>,
+    given: Option<Idle>,
 }
 
 struct Idle {
     link: Link,
     generation: u64,
     since: Instant,
+    ends: Option<Instant>,
     /// Which used it last, and takes it again if it is there: the kernel wakes a thread where its connection
     /// was served before, and with a stranger's sixteen threads got 6 % less done.
     thread: ThreadId,
 }
 
-impl Idle {
-    fn new(link: Link, generation: u64, since: Instant) -> Self {
-        Self { link, generation, since, thread: thread::current().id() }
-    }
-}
-
-struct Link {
-    connection: Connection,
-    /// How long the socket waits now.
-    waits_for: Duration,
-}
-
 impl Pool {
-    pub(crate) fn new(address: String, connect: Arc<Connect>, size: usize, idle_timeout: Duration) -> Self {
-        let (state, changed) = Default::default();
-        Self(Arc::new(Shared { address, connect, size, idle_timeout, state, changed }))
+    pub(crate) fn new(address: String, connect: Arc<Connect>, limits: Limits) -> Self {
+        Self(Arc::new(Shared { address, connect, limits, state: Mutex::default() }))
     }
 
-    /// Does some work on a connection that nobody else uses meanwhile.
+    /// Does some work on a connection that nobody else uses meanwhile. Where that turns out to be closed, what
+    /// only reads, or was not sent, is done once more on a new one.
     pub(crate) fn run<T>(
         &self,
         deadline: Instant,
-        work: impl FnOnce(&mut Session) -> Result<T, Failure>,
+        is_read: bool,
+        work: &mut impl FnMut(&mut Session) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let (mut link, place) = self.take(deadline)?;
-        let mut session = Session::new(&mut link.connection, &mut link.waits_for, deadline);
-        let result = work(&mut session);
-        let can_go_on = session.can_go_on(&result);
+        let result = self.run_once(deadline, work);
         match &result {
-            Err(failure) if failure.concerns_the_server() => self.condemn(),
-            _ if can_go_on => place.give_back(link),
-            _ => {}
+            Err(failure) if failure.is_closed_connection() && (is_read || !failure.was_sent()) => {
+                self.run_once(deadline, work)
+            }
+            _ => result,
+        }
+    }
+
+    fn run_once<T>(
+        &self,
+        deadline: Instant,
+        work: &mut impl FnMut(&mut Session) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let (mut idle, place) = self.take(deadline)?;
+        let mut session = Session::new(&mut idle.link, deadline);
+        let result = work(&mut session);
+        let is_in_between = session.is_in_between();
+        if idle.link.is_broken() || result.as_ref().is_err_and(Failure::concerns_the_server) {
+            self.condemn();
+        } else if !is_in_between {
+            place.give_back(idle);
         }
         result
     }
 
-    fn take(&self, deadline: Instant) -> Result<(Link, Place<'_>), Failure> {
+    fn take(&self, deadline: Instant) -> Result<(Idle, Place<'_>), Failure> {
+        loop {
+            let mut idle = self.take_any(deadline)?;
+            let place = Place { pool: &self.0, is_free: false };
+            // Nobody reads from an idle connection, so its end is found only by looking: half a microsecond.
+            if idle.link.is_open() {
+                return Ok((idle, place));
+            }
+            if Instant::now() >= deadline {
+                return Err(Failure::Late);
+            }
+        }
+    }
+
+    fn take_any(&self, deadline: Instant) -> Result<Idle, Failure> {
         let now = Instant::now();
         let mut state = self.0.state.lock();
+        if let Some(idle) = state.next_idle(now, self.0.limits.idle) {
+            return Ok(idle);
+        }
         let failures_before = state.failures;
-        state.waiting += 1;
+        let (ticket, wakes) = state.queue_up(now);
+        let mut is_late = false;
         let taken = loop {
-            if let Some(Idle { link, generation, .. }) = state.next_idle(now, self.0.idle_timeout) {
-                break Ok((link, Place { pool: &self.0, generation, taken: now, is_free: false }));
+            let given = state.waiting.iter_mut().find(|waiter| waiter.ticket == ticket);
+            let given = given.and_then(|waiter| waiter.given.take());
+            if let Some(idle) = given.or_else(|| state.next_idle(now, self.0.limits.idle)) {
+                break Ok(idle);
             }
-            if state.failures > failures_before
-                && let Some(failure) = &state.last_failure
+            let failure = state.last_failure.as_ref().filter(|_| state.failures > failures_before);
+            if let Some(failure) = failure
+                && (is_late || state.open == state.being_made)
             {
                 break Err(failure.clone());
             }
-            // As many as there are who wait, and never more connections than places.
-            if state.open < self.0.size && state.being_made < state.waiting {
-                if let Err(error) = Shared::make_one(&self.0, &mut state) {
-                    break Err(Failure::NotConnected(format!("no thread for it: {error}")));
-                }
-                continue;
-            }
-            if self.0.changed.wait_until(&mut state, deadline).timed_out() {
+            if is_late {
                 break Err(match state.being_made {
                     0 => Failure::NoConnection,
                     _ => Failure::StillConnecting(self.0.address.clone()),
                 });
             }
+            let mut until = deadline;
+            // As many as there are who wait, and never more connections than places.
+            let wanted = state.waiting.len().min(AT_ONCE);
+            if state.open < self.0.limits.size && state.being_made < wanted {
+                match state.next_attempt {
+                    Some((next, _)) if next > Instant::now() && state.open > state.being_made => {
+                        until = until.min(next);
+                    }
+                    _ => {
+                        if let Err(error) = Shared::make_one(&self.0, &mut state) {
+                            break Err(Failure::NotConnected(format!("no thread for it: {error}")));
+                        }
+                        continue;
+                    }
+                }
+            }
+            is_late = wakes.wait_until(&mut state, until).timed_out() && until == deadline;
         };
-        state.waiting -= 1;
+        state.waiting.retain(|waiter| waiter.ticket != ticket);
         taken
     }
 
@@ -134,17 +199,48 @@ impl Pool {
 }
 
 impl State {
-    fn next_idle(&mut self, now: Instant, idle_timeout: Duration) -> Option<Idle> {
-        let is_old = |idle: &Idle| now.saturating_duration_since(idle.since) >= idle_timeout;
-        if is_old(self.idle.last()?) {
-            // The last one used is too old, so all are. A firewall or the server may have forgotten them.
-            self.open -= self.idle.len();
-            self.idle.clear();
-            return None;
+    fn next_idle(&mut self, now: Instant, limit: Duration) -> Option<Idle> {
+        let is_old = |idle: &Idle| {
+            now.saturating_duration_since(idle.since) >= limit || idle.ends.is_some_and(|ends| ends <= now)
+        };
+        // From the oldest on, which a burst has left and nobody needs.
+        while self.idle.front().is_some_and(is_old) {
+            self.idle.pop_front();
+            self.open -= 1;
         }
         let thread = thread::current().id();
         let own = self.idle.iter().rposition(|idle| idle.thread == thread && !is_old(idle));
-        Some(self.idle.remove(own.unwrap_or(self.idle.len() - 1)))
+        self.idle.remove(own.unwrap_or(self.idle.len().checked_sub(1)?))
+    }
+
+    fn queue_up(&mut self, since: Instant) -> (u64, Arc<Condvar>) {
+        self.tickets += 1;
+        let (ticket, wakes) = (self.tickets, Arc::new(Condvar::new()));
+        self.waiting.push_back(Waiter { ticket, since, wakes: Arc::clone(&wakes), given: None });
+        (ticket, wakes)
+    }
+
+    /// For the one who has waited longest, or whoever is quicker.
+    fn offer(&mut self, idle: Idle) {
+        let oldest = self.waiting.iter_mut().find(|waiter| waiter.given.is_none());
+        match oldest {
+            Some(oldest) if idle.since.saturating_duration_since(oldest.since) > PATIENCE => {
+                oldest.wakes.notify_one();
+                oldest.given = Some(idle);
+            }
+            oldest => {
+                if let Some(oldest) = oldest {
+                    oldest.wakes.notify_one();
+                }
+                self.idle.push_back(idle);
+            }
+        }
+    }
+
+    fn wake_all(&self) {
+        for waiter in &self.waiting {
+            waiter.wakes.notify_one();
+        }
     }
 }
 
@@ -152,11 +248,9 @@ impl Shared {
     fn make_one(this: &Arc<Self>, state: &mut State) -> std::io::Result<()> {
         let (pool, connect, generation) = (Arc::downgrade(this), Arc::clone(&this.connect), state.generation);
         thread::Builder::new().name("flagstore-redis-connect".to_owned()).spawn(move || {
-            // A panic of the callback for credentials, or of rustls where no crypto provider is installed.
+            // A panic of rustls, where no crypto provider is installed.
             let made = catch_unwind(AssertUnwindSafe(|| connect())).unwrap_or_else(|panic| {
-                let text = panic.downcast_ref::<String>().map(String::as_str);
-                let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or_default();
-                Err(Failure::NotConnected(format!("it panicked: {text}")))
+                Err(Failure::NotConnected(format!("it panicked: {}", message_of(&*panic))))
             });
             Self::has_made(&pool, generation, made);
         })?;
@@ -165,46 +259,50 @@ impl Shared {
         Ok(())
     }
 
-    fn has_made(pool: &Weak<Self>, generation: u64, made: Result<Connection, Failure>) {
+    fn has_made(pool: &Weak<Self>, generation: u64, made: Result<Link, Failure>) {
         let Some(this) = pool.upgrade() else { return };
         let mut state = this.state.lock();
         state.being_made -= 1;
+        let since = Instant::now();
         match made {
-            Ok(connection) => {
-                let link = Link { connection, waits_for: Duration::ZERO };
-                state.idle.push(Idle::new(link, generation, Instant::now()));
-                this.changed.notify_one();
+            Ok(link) => {
+                state.next_attempt = None;
+                // Not all at the same time.
+                let ends =
+                    this.limits.lifetime.map(|lifetime| since + lifetime.mul_f64(0.9 + random() / 10.0));
+                state.offer(Idle { link, generation, since, ends, thread: thread::current().id() });
             }
             Err(failure) => {
+                let pause = state.next_attempt.map_or(PAUSES.0, |(_, pause)| PAUSES.1.min(pause * 2));
+                state.next_attempt = Some((since + pause.mul_f64(0.5 + random() / 2.0), pause));
                 state.open -= 1;
                 state.failures += 1;
                 state.last_failure = Some(failure);
-                this.changed.notify_all();
+                state.wake_all();
             }
         }
     }
+}
+
+/// From 0 to 1. Each hasher is keyed randomly, so this is a random number without a crate for it.
+pub(crate) fn random() -> f64 {
+    RandomState::new().hash_one(0) as f64 / u64::MAX as f64
 }
 
 /// The place of a connection in use. It becomes free on drop, also when a panic unwinds: what has been left in
 /// the middle of something is not used again.
 struct Place<'a> {
     pool: &'a Shared,
-    generation: u64,
-    taken: Instant,
     is_free: bool,
 }
 
 impl Place<'_> {
-    fn give_back(mut self, link: Link) {
+    fn give_back(mut self, mut idle: Idle) {
+        (idle.since, idle.thread) = (Instant::now(), thread::current().id());
         let mut state = self.pool.state.lock();
-        if self.generation == state.generation {
-            state.idle.push(Idle::new(link, self.generation, self.taken));
+        if idle.generation == state.generation && idle.ends.is_none_or(|ends| ends > idle.since) {
+            state.offer(idle);
             self.is_free = true;
-            let is_awaited = state.waiting > 0;
-            drop(state);
-            if is_awaited {
-                self.pool.changed.notify_one();
-            }
         }
     }
 }
@@ -212,8 +310,12 @@ impl Place<'_> {
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         if !self.is_free {
-            self.pool.state.lock().open -= 1;
-            self.pool.changed.notify_one();
+            let mut state = self.pool.state.lock();
+            state.open -= 1;
+            // One of them may make another.
+            if let Some(oldest) = state.waiting.front() {
+                oldest.wakes.notify_one();
+            }
         }
     }
 }

@@ -1,65 +1,81 @@
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use redis::{Cmd, Connection, FromRedisValue, Pipeline, RedisError, RedisResult, Value};
+use redis::{Cmd, FromRedisValue, Pipeline, Value};
 
 use crate::error::Failure;
+use crate::wire::Wire;
 
-/// By how much a call may miss its deadline.
-const NEAR_ENOUGH: Duration = Duration::from_millis(2);
+const MULTI: &[u8] = b"*1\r\n$5\r\nMULTI\r\n";
 
-/// A connection for as long as a call takes.
+const ASKING: &[u8] = b"*1\r\n$6\r\nASKING\r\n";
+
+/// A connection for as long as an operation takes.
 pub(crate) struct Session<'a> {
-    connection: &'a mut Connection,
-    /// How long the socket waits now.
-    waits_for: &'a mut Duration,
+    wire: &'a mut dyn Wire,
     deadline: Instant,
-    /// A WATCH of which nobody knows whether it still holds: the next transaction would not be executed.
-    is_watching: bool,
+    /// A WATCH or MULTI whose end nobody has seen: the connection is of no use to others.
+    is_in_between: bool,
     /// The node of a cluster that is being given the key answers only who asks for it.
-    pub(crate) is_asking: bool,
+    is_asking: bool,
 }
 
 impl<'a> Session<'a> {
-    pub(crate) fn new(
-        connection: &'a mut Connection,
-        waits_for: &'a mut Duration,
-        deadline: Instant,
-    ) -> Self {
-        Self { connection, waits_for, deadline, is_watching: false, is_asking: false }
+    pub(crate) fn new(wire: &'a mut dyn Wire, deadline: Instant) -> Self {
+        Self { wire, deadline, is_in_between: false, is_asking: false }
     }
 
-    /// Whether the connection can be used again after this. What has been left in the middle of something
-    /// cannot.
-    pub(crate) fn can_go_on<T>(&self, result: &Result<T, Failure>) -> bool {
-        !self.is_watching && result.as_ref().err().is_none_or(Failure::spares_the_connection)
+    pub(crate) fn set_asking(&mut self, is_asking: bool) {
+        self.is_asking = is_asking;
+    }
+
+    /// Whether the connection is left in the middle of something.
+    pub(crate) fn is_in_between(&self) -> bool {
+        self.is_in_between
     }
 
     pub(crate) fn query<T: FromRedisValue>(&mut self, command: &Cmd) -> Result<T, Failure> {
-        self.ask_for_it()?;
-        self.ask(|connection| command.query(connection))
+        let reply = self.exchange(&command.get_packed_command(), 1)?.pop().unwrap_or(Value::Nil);
+        T::from_redis_value(answer(reply)?).map_err(|error| Failure::Unexpected(error.to_string()))
     }
 
     /// Executes a transaction: all of its commands without an error, or an error.
-    pub(crate) fn execute(&mut self, transaction: &Pipeline) -> Result<(), Failure> {
-        for answer in self.transact(transaction)? {
-            answer.extract_error()?;
-        }
-        Ok(())
+    pub(crate) fn execute(&mut self, commands: &mut Pipeline) -> Result<(), Failure> {
+        self.transact(commands)?.into_iter().try_for_each(|reply| answer(reply).map(drop))
     }
 
     /// Executes a transaction, and returns what each of its commands answered, which may be an error: the
     /// server executes the others all the same.
-    pub(crate) fn transact(&mut self, transaction: &Pipeline) -> Result<Vec<Value>, Failure> {
-        let mut replies = self.exchange(&transaction.get_packed_pipeline(), transaction.len() + 2)?;
-        self.is_watching = false;
+    pub(crate) fn transact(&mut self, commands: &mut Pipeline) -> Result<Vec<Value>, Failure> {
+        let transaction = commands.atomic().get_packed_pipeline();
+        let count = commands.len() + 2;
+        let is_known = *self.wire.takes_transactions();
+        let mut replies = match transaction.strip_prefix(MULTI) {
+            // Without MULTI the rest would be executed command by command, so the first time it goes alone.
+            Some(rest) if !is_known => {
+                let was_in_between = std::mem::replace(&mut self.is_in_between, true);
+                let mut replies = self.exchange(MULTI, 1).map_err(Failure::before_it_was_sent)?;
+                if let Some(Value::ServerError(_)) = replies.first() {
+                    self.is_in_between = was_in_between;
+                    return Err(Failure::no_transaction(replies));
+                }
+                replies.append(&mut self.exchange_as_it_is(rest, count - 1)?);
+                replies
+            }
+            _ => self.exchange(&transaction, count)?,
+        };
+        self.is_in_between = false;
+        *self.wire.takes_transactions() = !matches!(replies.first(), Some(Value::ServerError(_)));
+        if !*self.wire.takes_transactions() {
+            // A permission that was taken away on an open connection.
+            return Err(Failure::InPart(Box::new(Failure::no_transaction(replies))));
+        }
         let executed = replies.pop();
         // A command that was refused makes EXEC fail, and says why.
         for reply in replies {
-            reply.extract_error()?;
+            answer(reply)?;
         }
-        match executed {
-            Some(Value::Array(answers)) => Ok(answers),
-            Some(Value::ServerError(error)) => Err(RedisError::from(error).into()),
+        match answer(executed.unwrap_or(Value::Nil))? {
+            Value::Array(answers) => Ok(answers),
             // Nil: something that was watched has changed.
             _ => Err(Failure::NotExecuted),
         }
@@ -67,56 +83,68 @@ impl<'a> Session<'a> {
 
     /// Watches a key, and gets a field of the hash under it in the same round trip.
     pub(crate) fn watch(&mut self, key: &str, field: &str) -> Result<Option<Vec<u8>>, Failure> {
-        self.is_watching = true;
-        let mut commands = redis::pipe();
-        commands.cmd("WATCH").arg(key).cmd("HGET").arg(key).arg(field);
-        let mut value = None;
-        for reply in self.exchange(&commands.get_packed_pipeline(), commands.len())? {
-            value = match reply.extract_error()? {
-                Value::BulkString(stored) => Some(stored),
-                _ => None,
-            };
+        self.is_in_between = true;
+        let mut commands = redis::cmd("WATCH").arg(key).get_packed_command();
+        if self.is_asking {
+            commands.extend_from_slice(ASKING);
         }
-        Ok(value)
-    }
-
-    /// Sends several commands and receives their replies, errors included.
-    ///
-    /// The driver's own way goes on to wait for each further reply when one has not come in time.
-    fn exchange(&mut self, commands: &[u8], count: usize) -> Result<Vec<Value>, Failure> {
-        self.ask_for_it()?;
-        self.ask(|connection| connection.send_packed_command(commands))?;
-        let mut replies = Vec::with_capacity(count);
-        while replies.len() < count {
-            match self.ask(Connection::recv_response)? {
-                Value::Push { .. } => {}
-                reply => replies.push(reply),
-            }
+        redis::cmd("HGET").arg(key).arg(field).write_packed_command(&mut commands);
+        let mut replies = self.exchange(&commands, 2 + usize::from(self.is_asking))?;
+        let stored = replies.pop();
+        for reply in replies {
+            answer(reply)?;
         }
-        Ok(replies)
+        match answer(stored.unwrap_or(Value::Nil))? {
+            Value::BulkString(stored) => Ok(Some(stored)),
+            _ => Ok(None),
+        }
     }
 
     pub(crate) fn unwatch(&mut self) -> Result<(), Failure> {
         self.query::<()>(&redis::cmd("UNWATCH"))?;
-        self.is_watching = false;
+        self.is_in_between = false;
         Ok(())
     }
 
-    fn ask_for_it(&mut self) -> Result<(), Failure> {
-        if self.is_asking { self.ask(|connection| redis::cmd("ASKING").exec(connection)) } else { Ok(()) }
+    /// Sends commands and receives their replies, errors included.
+    fn exchange(&mut self, commands: &[u8], count: usize) -> Result<Vec<Value>, Failure> {
+        if !self.is_asking {
+            return self.exchange_as_it_is(commands, count);
+        }
+        // It counts for one command, or for one transaction.
+        let mut replies = self.exchange_as_it_is(&[ASKING, commands].concat(), count + 1)?;
+        replies.remove(0);
+        Ok(replies)
     }
 
-    fn ask<T>(&mut self, ask: impl FnOnce(&mut Connection) -> RedisResult<T>) -> Result<T, Failure> {
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(Failure::Late);
+    fn exchange_as_it_is(&mut self, commands: &[u8], count: usize) -> Result<Vec<Value>, Failure> {
+        self.send(commands, count)?;
+        let mut replies = Vec::with_capacity(count);
+        while replies.len() < count {
+            replies.push(self.receive()?);
         }
-        // Two system calls, a tenth of what a short command takes, for most calls begin with the same time.
-        if left.abs_diff(*self.waits_for) > NEAR_ENOUGH {
-            self.connection.set_read_timeout(Some(left))?;
-            self.connection.set_write_timeout(Some(left))?;
-            *self.waits_for = left;
+        Ok(replies)
+    }
+
+    pub(crate) fn send(&mut self, commands: &[u8], count: usize) -> Result<(), Failure> {
+        self.wire.send(commands, count, self.deadline)
+    }
+
+    /// The next reply, which may be an error.
+    pub(crate) fn receive(&mut self) -> Result<Value, Failure> {
+        loop {
+            match self.wire.receive(self.deadline)? {
+                Value::Push { .. } => {}
+                reply => return Ok(reply),
+            }
         }
-        Ok(ask(self.connection)?)
+    }
+}
+
+/// The reply, if it is no error.
+pub(crate) fn answer(reply: Value) -> Result<Value, Failure> {
+    match reply {
+        Value::ServerError(error) => Err(Failure::Answer(error.into())),
+        reply => Ok(reply),
     }
 }

@@ -3,18 +3,16 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use flagstore_core::{AllData, FeatureStoreCore, Item, Items, Kind, StoreError, Upsert};
-use redis::Cmd;
+use redis::ServerErrorKind;
 
 use crate::RedisStoreBuilder;
 use crate::changes::RedisChanges;
+use crate::codec::{ITEMS_PER_COMMAND, fields_of, hsets, item_of};
 use crate::connections::Connections;
 use crate::error::Failure;
 use crate::schema::Keys;
+use crate::session::Session;
 use crate::upsert::Upserts;
-
-/// How many items go into one command of an init, so that the server need not hold a whole environment as the
-/// arguments of one command.
-const ITEMS_PER_COMMAND: usize = 1000;
 
 /// Feature flags in Redis or Valkey, in the format of the Relay Proxy and every official SDK.
 ///
@@ -68,14 +66,14 @@ impl FeatureStoreCore for RedisStore {
         } else {
             self.replace_in_order(all_data, deadline)
         };
-        initialized.map_err(|failure| failure.during_write("init"))
+        initialized.map_err(|failure| failure.during("init"))
     }
 
     fn get(&self, kind: &Kind, key: &str) -> Result<Option<Item>, StoreError> {
         let hash = self.keys.items(kind);
         let mut hget = redis::cmd("HGET");
         hget.arg(&hash).arg(key);
-        let stored = self.connections.run(&hash, self.deadline(), |session| session.query(&hget));
+        let stored = self.connections.read(&hash, self.deadline(), |session| session.query(&hget));
         let item = stored.and_then(|stored: Option<Vec<u8>>| stored.map(item_of).transpose());
         item.map_err(|failure| failure.during("get").about([(kind.clone(), key.to_owned())]))
     }
@@ -84,8 +82,8 @@ impl FeatureStoreCore for RedisStore {
         let hash = self.keys.items(kind);
         let mut hgetall = redis::cmd("HGETALL");
         hgetall.arg(&hash);
-        let fields = self.connections.run(&hash, self.deadline(), |session| session.query(&hgetall));
-        let fields: Vec<(Vec<u8>, Vec<u8>)> = fields.map_err(|failure| failure.during("get_all"))?;
+        let reply = self.connections.read(&hash, self.deadline(), |session| session.query(&hgetall));
+        let fields = fields_of(reply.map_err(|failure| failure.during("get_all"))?);
         let mut items = Items::default();
         items.by_key.reserve(fields.len());
         for (key, stored) in fields {
@@ -105,7 +103,7 @@ impl FeatureStoreCore for RedisStore {
     fn upsert(&self, kind: &Kind, key: &str, item: &Item) -> Result<Upsert, StoreError> {
         let hash = self.keys.items(kind);
         let upserted = self.upserts.upsert(&self.connections, self.deadline(), &hash, key, item);
-        upserted.map_err(|failure| failure.during_write("upsert").about([(kind.clone(), key.to_owned())]))
+        upserted.map_err(|failure| failure.during("upsert").about([(kind.clone(), key.to_owned())]))
     }
 
     fn is_initialized(&self) -> Result<bool, StoreError> {
@@ -113,7 +111,7 @@ impl FeatureStoreCore for RedisStore {
         let exists = |key: &str| {
             let mut exists = redis::cmd("EXISTS");
             exists.arg(key);
-            self.connections.run(key, deadline, |session| session.query::<bool>(&exists))
+            self.connections.read(key, deadline, |session| session.query::<bool>(&exists))
         };
         let initialized = exists(self.keys.inited()).and_then(|is_marked| {
             // Python before 9.15 wrote flags and no mark. A hash without fields does not exist.
@@ -123,10 +121,14 @@ impl FeatureStoreCore for RedisStore {
     }
 
     fn is_available(&self) -> bool {
-        let ping = redis::cmd("PING");
-        self.connections
-            .run(self.keys.inited(), self.deadline(), |session| session.query::<()>(&ping))
-            .is_ok()
+        // What the work needs, and not PING, which the user may not be allowed.
+        let mut exists = redis::cmd("EXISTS");
+        exists.arg(self.keys.inited());
+        let asked = self
+            .connections
+            .read(self.keys.inited(), self.deadline(), |session| session.query::<bool>(&exists));
+        // That the user may not do this either is an answer too.
+        asked.is_ok() || asked.is_err_and(|failure| failure.is_answer(ServerErrorKind::NoPerm))
     }
 
     fn describe(&self) -> &'static str {
@@ -138,7 +140,6 @@ impl RedisStore {
     /// Replaces everything in one transaction, of which readers see nothing until it is complete.
     fn replace(&self, all_data: &AllData, deadline: Instant) -> Result<(), Failure> {
         let mut transaction = redis::pipe();
-        transaction.atomic();
         for (kind, items) in all_data.kinds() {
             let hash = self.keys.items(kind);
             transaction.cmd("DEL").arg(&hash);
@@ -147,17 +148,24 @@ impl RedisStore {
             }
         }
         transaction.cmd("SET").arg(self.keys.inited()).arg("");
-        self.connections.run(self.keys.inited(), deadline, |session| session.execute(&transaction))
+        self.connections.write(self.keys.inited(), deadline, |session| session.execute(&mut transaction))
     }
 
     /// Replaces everything in an order in which no reader finds a flag before what it refers to: segments,
     /// flags behind their prerequisites, then the removals, then the mark.
     fn replace_in_order(&self, all_data: &AllData, deadline: Instant) -> Result<(), Failure> {
         let all_data = all_data.clone().in_dependency_order();
+        let mut has_written = false;
+        // Of what has happened before, a failure takes nothing back.
+        let mut write = |hash: &str, work: &mut dyn FnMut(&mut Session) -> Result<(), Failure>| {
+            let written = self.connections.write(hash, deadline, work);
+            let in_part = std::mem::replace(&mut has_written, true);
+            written.map_err(|failure| if in_part { Failure::InPart(Box::new(failure)) } else { failure })
+        };
         for (kind, items) in all_data.kinds() {
             let hash = self.keys.items(kind);
             for hset in hsets(&hash, items) {
-                self.connections.run(&hash, deadline, |session| session.query::<()>(&hset))?;
+                write(&hash, &mut |session| session.query(&hset))?;
             }
         }
         // Flags before the segments to which they refer.
@@ -167,7 +175,7 @@ impl RedisStore {
             let kept: HashSet<&[u8]> = items.map(|(key, _)| key.as_bytes()).collect();
             let mut hkeys = redis::cmd("HKEYS");
             hkeys.arg(&hash);
-            self.connections.run(&hash, deadline, |session| {
+            write(&hash, &mut |session| {
                 let mut others: Vec<Vec<u8>> = session.query(&hkeys)?;
                 others.retain(|key| !kept.contains(key.as_slice()));
                 for others in others.chunks(ITEMS_PER_COMMAND) {
@@ -178,34 +186,8 @@ impl RedisStore {
         }
         let mut mark = redis::cmd("SET");
         mark.arg(self.keys.inited()).arg("");
-        self.connections.run(self.keys.inited(), deadline, |session| session.query(&mark))
+        write(self.keys.inited(), &mut |session| session.query(&mark))
     }
-}
-
-/// The commands that store items in their order.
-fn hsets<'a>(hash: &str, items: impl Iterator<Item = (&'a str, &'a Item)>) -> Vec<Cmd> {
-    let mut commands = Vec::new();
-    for (n, (key, item)) in items.enumerate() {
-        if n % ITEMS_PER_COMMAND == 0 {
-            let mut hset = redis::cmd("HSET");
-            hset.arg(hash);
-            commands.push(hset);
-        }
-        if let Some(hset) = commands.last_mut() {
-            hset.arg(key).arg(item.json());
-        }
-    }
-    commands
-}
-
-/// Reads what is stored under a key.
-pub(crate) fn item_in(stored: &[u8]) -> Result<Item, Failure> {
-    Ok(Item::parse(std::str::from_utf8(stored).map_err(|_| Failure::NotText)?)?)
-}
-
-/// The same, without a copy.
-fn item_of(stored: Vec<u8>) -> Result<Item, Failure> {
-    Ok(Item::parse(String::from_utf8(stored).map_err(|_| Failure::NotText)?)?)
 }
 
 impl fmt::Display for RedisStore {

@@ -1,9 +1,8 @@
 -- Makes way for an item: deletes what is older. What is as new, or has a version that this cannot tell for certain,
 -- it returns instead. KEYS[1] is the hash. ARGV: the item's key, its version, and a text that the caller knows to be
--- older or no item.
+-- older or no item. With a fourth, the item's text, it stores that too.
 local stored = redis.call('HGET', KEYS[1], ARGV[1])
-if not stored then return false end
-if stored ~= ARGV[3] then
+if stored and stored ~= ARGV[3] then
     -- A quote without a backslash before it, so this is a name or a value and no part of a text. It is the
     -- item's own name if behind it nothing ends but the item, or if before it nothing has begun but the item.
     -- The Relay and most SDKs write it near the end, others first.
@@ -21,5 +20,9 @@ if stored ~= ARGV[3] then
     end
     if not version or tonumber(version) >= tonumber(ARGV[2]) then return stored end
 end
-redis.call('HDEL', KEYS[1], ARGV[1])
+if ARGV[4] then
+    redis.call('HSET', KEYS[1], ARGV[1], ARGV[4])
+elseif stored then
+    redis.call('HDEL', KEYS[1], ARGV[1])
+end
 return false

@@ -19,22 +19,22 @@
 //! The script reads the version only where it can be certain of it. Elsewhere (a nested `version`, `2.0`, what
 //! is not an item) the stored text comes back, the comparison is made here, and the script goes again with
 //! that text as one that it may delete: a second round trip, and the same for all sizes.
+//!
+//! Where the server takes no MULTI, the new text goes into the script, which then stores it by itself.
 
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use flagstore_core::{Item, Upsert};
 use parking_lot::Mutex;
-use redis::{Script, ServerErrorKind, Value};
+use redis::{Cmd, Script, ServerErrorKind, Value};
 
+use crate::codec::item_in;
 use crate::connections::Connections;
 use crate::error::Failure;
-use crate::session::Session;
-use crate::store::item_in;
+use crate::pool::random;
+use crate::session::{Session, answer};
 
 const TEXT: &str = include_str!("upsert.lua");
 
@@ -47,10 +47,13 @@ const ROUNDS: u32 = 10;
 /// The same where every write to the hash counts, of other processes at least.
 const WATCHED_ROUNDS: u32 = 50;
 
+/// After this, scripts are tried again: somebody may have given the permission.
+const FORBIDDEN_FOR: Duration = Duration::from_secs(60);
+
 #[derive(Default)]
 pub(crate) struct Upserts {
-    /// The server runs no scripts for this user, who may write.
-    forbidden: AtomicBool,
+    /// Until when the server is taken to run no scripts for this user, who may write.
+    forbidden_until: Mutex<Option<Instant>>,
     /// Whose turn it is to watch: in one process they would only get into each other's way.
     turn: Mutex<()>,
 }
@@ -64,16 +67,17 @@ impl Upserts {
         key: &str,
         item: &Item,
     ) -> Result<Upsert, Failure> {
-        if !self.forbidden.load(Ordering::Relaxed) {
-            match connections.run(hash, deadline, |session| by_script(session, hash, key, item)) {
+        let forbidden_until = *self.forbidden_until.lock();
+        if forbidden_until.is_none_or(|until| until <= Instant::now()) {
+            match connections.write(hash, deadline, |session| by_script(session, hash, key, item)) {
                 Err(failure) if failure.may_concern_scripts() => {}
                 upserted => return upserted,
             }
         }
         let turn = self.turn.try_lock_until(deadline).ok_or(Failure::Late)?;
-        let upserted = connections.run(hash, deadline, |session| by_watching(session, hash, key, item));
+        let upserted = connections.write(hash, deadline, |session| by_watching(session, hash, key, item));
         drop(turn);
-        if upserted.is_ok() && !self.forbidden.swap(true, Ordering::Relaxed) {
+        if upserted.is_ok() && self.forbidden_until.lock().replace(Instant::now() + FORBIDDEN_FOR).is_none() {
             tracing::info!("redis: the server runs no scripts for this user, so upserts use WATCH: slower");
         }
         upserted
@@ -103,30 +107,42 @@ fn store_unless_stored(
     item: &Item,
     replaceable: &[u8],
 ) -> Result<Option<Vec<u8>>, Failure> {
-    let mut store = |command: &str, script: &str| {
-        // Stored where nothing is, something older, or exactly the text that was found to be older or no
-        // item. Nothing else runs in the server between the commands of a transaction, and it refuses the
-        // transaction as a whole where it would refuse the second command, so what made way is replaced.
-        let mut transaction = redis::pipe();
-        transaction.atomic();
-        let make_way = transaction.cmd(command).arg(script).arg(1).arg(hash);
-        make_way.arg(key).arg(item.version()).arg(replaceable);
-        transaction.cmd("HSETNX").arg(hash).arg(key).arg(item.json());
-        let mut answers = session.transact(&transaction)?.into_iter();
-        let (in_place, stored) = (answers.next().unwrap_or(Value::Nil), answers.next());
-        // Where nothing is, it is stored whatever has become of the script.
-        if stored == Some(Value::Int(1)) {
-            return Ok(None);
-        }
-        match in_place.extract_error()? {
-            Value::BulkString(stored) => Ok(Some(stored)),
-            _ => Err(Failure::NotExecuted),
+    let mut make_way = |command: &str, script: &str| {
+        let mut make_way = redis::cmd(command);
+        make_way.arg(script).arg(1).arg(hash).arg(key).arg(item.version()).arg(replaceable);
+        match in_a_transaction(session, &make_way, hash, key, item) {
+            Err(Failure::NoTransaction(_)) => session.query(make_way.arg(item.json())),
+            stored => stored,
         }
     };
-    match store("EVALSHA", SCRIPT.get_hash()) {
+    match make_way("EVALSHA", SCRIPT.get_hash()) {
         // The first time on this server, or after SCRIPT FLUSH. It was not run, so this is no retry.
-        Err(failure) if failure.is_server(ServerErrorKind::NoScript) => store("EVAL", TEXT),
-        answer => answer,
+        Err(failure) if failure.is_answer(ServerErrorKind::NoScript) => make_way("EVAL", TEXT),
+        stored => stored,
+    }
+}
+
+fn in_a_transaction(
+    session: &mut Session,
+    make_way: &Cmd,
+    hash: &str,
+    key: &str,
+    item: &Item,
+) -> Result<Option<Vec<u8>>, Failure> {
+    // Stored where nothing is, something older, or exactly the text that was found to be older or no item.
+    // Nothing else runs in the server between the commands of a transaction, and it refuses the transaction as a
+    // whole where it would refuse the second command, so what made way is replaced.
+    let mut transaction = redis::pipe();
+    transaction.add_command(make_way.clone()).cmd("HSETNX").arg(hash).arg(key).arg(item.json());
+    let mut answers = session.transact(&mut transaction)?.into_iter();
+    let (in_place, stored) = (answers.next().unwrap_or(Value::Nil), answers.next());
+    // Where nothing is, it is stored whatever has become of the script.
+    if stored == Some(Value::Int(1)) {
+        return Ok(None);
+    }
+    match answer(in_place)? {
+        Value::BulkString(stored) => Ok(Some(stored)),
+        _ => Err(Failure::NotExecuted),
     }
 }
 
@@ -141,8 +157,8 @@ fn by_watching(session: &mut Session, hash: &str, key: &str, item: &Item) -> Res
         }
         // Executed only if nobody has written to the hash since it was watched, so what was read still holds.
         let mut write = redis::pipe();
-        write.atomic().cmd("HSET").arg(hash).arg(key).arg(item.json());
-        match session.execute(&write) {
+        write.cmd("HSET").arg(hash).arg(key).arg(item.json());
+        match session.execute(&mut write) {
             Err(Failure::NotExecuted) => pause(round),
             executed => return executed.map(|()| Upsert::Applied),
         }
@@ -154,8 +170,6 @@ fn by_watching(session: &mut Session, hash: &str, key: &str, item: &Item) -> Res
 /// milliseconds.
 fn pause(round: u32) {
     if round > 0 {
-        let longest = 100_u64 << round.min(6);
-        // Each hasher is keyed randomly, so this is a random number without a crate for it.
-        thread::sleep(Duration::from_micros(RandomState::new().hash_one(round) % longest));
+        thread::sleep(Duration::from_micros(100 << round.min(6)).mul_f64(random()));
     }
 }

@@ -1,13 +1,15 @@
 //! What the options say together: whom to connect to, and how, or which of them cannot be so.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use flagstore_core::StoreError;
-use redis::io::tcp::TcpSettings;
+use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
 
-use super::{RedisStoreBuilder, Server, wrong};
-use crate::connect::Sentinels;
+use super::{DEFAULT_URL, RedisStoreBuilder, Server};
+use crate::error::wrong;
+use crate::sentinel::Sentinels;
 
 const DEFAULT_PORT: u16 = 6379;
 
@@ -16,8 +18,9 @@ impl RedisStoreBuilder {
     pub(super) fn info(&self, nodes: &[ConnectionInfo]) -> Result<ConnectionInfo, StoreError> {
         let info = match (nodes.first(), &self.server) {
             (Some(node), _) => node.clone(),
-            (None, Server::Url(url)) => parse("url", url)?,
-            (None, Server::Client(client, _)) => client.get_connection_info().clone(),
+            (None, None) => parse("url", DEFAULT_URL)?,
+            (None, Some(Server::Url(url))) => parse("url", url)?,
+            (None, Some(Server::Client(client, _))) => client.get_connection_info().clone(),
         };
         let mut settings = info.redis_settings().clone();
         if let Some(database) = self.database {
@@ -32,14 +35,17 @@ impl RedisStoreBuilder {
         if let Some(protocol) = self.protocol {
             settings = settings.set_protocol(protocol);
         }
+        let keepalive = |time| TcpKeepalive::new().with_time(time);
         let tcp = match &self.server {
-            Server::Client(client, _) => client.get_connection_info().tcp_settings().clone(),
+            Some(Server::Client(client, _)) => client.get_connection_info().tcp_settings().clone(),
             // A command is sent whole, and should not wait for the answer to a part of it.
-            Server::Url(_) => TcpSettings::default().set_nodelay(true),
+            _ => TcpSettings::default().set_nodelay(true).set_keepalive(keepalive(Duration::from_secs(60))),
         };
-        let address = self.address(info.addr().clone())?;
-        #[cfg(any(feature = "tls-native-tls", feature = "tls-rustls"))]
-        let address = self.tls.apply(address)?;
+        let tcp = match self.keepalive {
+            Some(time) => tcp.set_keepalive(keepalive(time)),
+            None => tcp,
+        };
+        let address = self.tls.apply(self.address(info.addr().clone())?)?;
         Ok(info.set_addr(address).set_redis_settings(settings).set_tcp_settings(tcp))
     }
 
@@ -77,11 +83,7 @@ impl RedisStoreBuilder {
         let nodes = urls.iter().map(|url| {
             let info = parse("sentinel", url)?;
             // Whether there is TLS is up to their URL; the certificates are those of the servers.
-            #[cfg(any(feature = "tls-native-tls", feature = "tls-rustls"))]
-            let info = {
-                let address = self.tls.apply_certificates(info.addr().clone())?;
-                info.set_addr(address)
-            };
+            self.tls.check(info.addr())?;
             Ok(info)
         });
         let nodes = nodes.collect::<Result<_, StoreError>>()?;
@@ -98,11 +100,16 @@ impl RedisStoreBuilder {
             ("username", self.username.is_some()),
             ("password", self.password.is_some()),
             ("credentials", self.credentials.is_some()),
+            ("client_name", self.client_name.is_some()),
             ("protocol", self.protocol.is_some()),
-            #[cfg(any(feature = "tls-native-tls", feature = "tls-rustls"))]
             ("tls", self.tls.is_set()),
             ("sentinel", self.sentinel.is_some()),
             ("cluster", self.cluster.is_some()),
+            ("pool_size", self.pool_size.is_some()),
+            ("connect_timeout", self.connect_timeout.is_some()),
+            ("idle_timeout", self.idle_timeout.is_some()),
+            ("max_lifetime", self.max_lifetime.is_some()),
+            ("keepalive", self.keepalive.is_some()),
         ];
         set.into_iter().find(|(_, is_set)| *is_set).map(|(field, _)| field)
     }
@@ -115,12 +122,28 @@ impl RedisStoreBuilder {
         if settings.username().is_some() && settings.password().is_none() && self.credentials.is_none() {
             return Err(wrong("username", "needs a password, or a callback for credentials"));
         }
-        if let Server::Client(_, Some(_)) = self.server
+        if let Some(Server::Client(_, Some(_))) = self.server
             && let Some(field) = self.describes_connections()
         {
             return Err(wrong(field, "cannot be set besides a pool, whose connections are made already"));
         }
+        if self.client_name.as_ref().is_some_and(|name| name.is_empty() || name.contains(' ')) {
+            return Err(wrong("client_name", "must not be empty, or have spaces"));
+        }
         if self.cluster.is_some() {
+            let set = [
+                ("url", matches!(self.server, Some(Server::Url(_)))),
+                ("client", matches!(self.server, Some(Server::Client(..)))),
+                ("host", self.host.is_some()),
+                ("port", self.port.is_some()),
+                ("unix_socket", self.unix_socket.is_some()),
+            ];
+            if let Some((field, _)) = set.into_iter().find(|(_, is_set)| *is_set) {
+                return Err(wrong(
+                    field,
+                    "cannot be set besides a cluster, whose nodes have URLs of their own",
+                ));
+            }
             if nodes.is_empty() {
                 return Err(wrong("cluster", "needs the URL of at least one node"));
             }
@@ -139,6 +162,27 @@ impl RedisStoreBuilder {
 }
 
 pub(super) fn parse(field: &str, url: &str) -> Result<ConnectionInfo, StoreError> {
+    // The driver ignores parameters that it does not know.
+    let (known, advice): (&[&str], _) = match url.starts_with("unix:") || url.contains("+unix:") {
+        true => (&["db", "user", "pass", "protocol"], "unix:///path?db=1&user=...&pass=...&protocol=resp3"),
+        false => {
+            (&["protocol"], "rediss://user:password@localhost:6379/0?protocol=resp3, with TLS by the scheme")
+        }
+    };
+    let parameters = url.split('#').next().and_then(|url| url.split_once('?')).map_or("", |(_, query)| query);
+    for parameter in parameters.split('&').filter(|parameter| !parameter.is_empty()) {
+        let name = parameter.split('=').next().unwrap_or_default();
+        if !known.contains(&name) {
+            // Not by its name, which may be a password that holds a question mark.
+            return Err(wrong(field, format!("has a parameter that is not known; write it as {advice}")));
+        }
+    }
+    if url.contains('#') && !url.starts_with("rediss:") && !url.starts_with("valkeys:") {
+        return Err(wrong(
+            field,
+            "has a fragment, behind a #, which only TLS knows; percent-encode it as %23",
+        ));
+    }
     // The driver's messages do not repeat the URL, which may hold a password.
     url.into_connection_info().map_err(|error| {
         let example = "expected redis://, rediss:// or unix:// as in redis://user:password@localhost:6379/0, \

@@ -16,8 +16,9 @@ mod tls {
     use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
     use tempfile::TempDir;
 
+    use crate::proxy::Proxy;
     use crate::server::Server;
-    use crate::{Test, flags, read, upsert, version};
+    use crate::{Test, eventually, flags, read, upsert, version};
 
     pub(crate) const TESTS: &[Test] = &[
         ("tls::custom_authority_and_client_certificate", both_certificates),
@@ -26,6 +27,9 @@ mod tls {
         ("tls::wrong_certificates_name_their_field", wrong_certificates),
         ("tls::option_beats_the_url", option_beats_url),
         ("tls::server_that_never_shakes_hands_is_a_timeout", mute_server),
+        ("tls::handshake_and_replies_that_dribble_are_cut_off", dribbling),
+        ("tls::connection_that_was_closed_while_idle_fails_no_call", closed_while_idle),
+        ("tls::insecure_is_no_secret", insecure),
         ("tls::changes_come_by_tls_too", push),
     ];
 
@@ -155,6 +159,55 @@ mod tls {
         let started = Instant::now();
         assert_eq!(read(&store).unwrap_err().kind(), ErrorKind::Unavailable);
         assert!(started.elapsed() < timeout * 2, "took {:?}", started.elapsed());
+    }
+
+    /// The place in the pool is free again, too.
+    fn dribbling() {
+        let pki = Pki::new();
+        let server = pki.server();
+        let timeout = Duration::from_millis(300);
+        let proxy = Proxy::before(server.port);
+        let builder = pki.builder(&server).port(proxy.port).pool_size(1);
+        let store = builder.timeout(timeout).connect_timeout(timeout).build().unwrap();
+        for is_connected in [false, true] {
+            proxy.replies.slow_down(1, 20);
+            for _ in 0..3 {
+                let started = Instant::now();
+                read(&store).unwrap_err();
+                assert!(started.elapsed() < timeout * 3 / 2, "{is_connected}: took {:?}", started.elapsed());
+            }
+            proxy.replies.open_up();
+            eventually("it works again", || read(&store).is_ok());
+        }
+    }
+
+    /// What comes by TLS may be about TLS, and is not taken for an end; a restart is one.
+    fn closed_while_idle() {
+        let pki = Pki::new();
+        let mut server = pki.server();
+        let store = pki.builder(&server).build().unwrap();
+        for next in 1..5 {
+            upsert(&store, next).unwrap();
+            assert_eq!(version(&store), Some(next));
+            server.stop();
+            server.start_again();
+        }
+        assert_eq!(version(&store), None, "the server has lost its data");
+    }
+
+    /// Beside what is set about TLS it is refused, and rustls does not know it.
+    fn insecure() {
+        let (pki, new) = (Pki::new(), || RedisStore::builder().url("rediss://localhost#insecure"));
+        let refused = [new().tls(true), new().ca_certificate(pki.authority.as_str())];
+        for builder in refused {
+            let error = builder.build().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Config);
+            assert!(error.to_string().contains("build: url: #insecure"), "{error}");
+        }
+        let alone = new().build();
+        assert_eq!(alone.is_err(), cfg!(feature = "tls-rustls"), "{alone:?}");
+        let sentinel = RedisStore::builder().sentinel("mymaster", ["rediss://localhost#insecure"]);
+        assert!(sentinel.ca_certificate(pki.authority.as_str()).build().is_err());
     }
 
     fn push() {

@@ -7,13 +7,17 @@
 mod certificates;
 mod cluster;
 mod configuration;
+mod deadlines;
 mod injected;
+mod pool;
+mod proxy;
 mod push;
 mod resilience;
 mod secrets;
 mod sentinel;
 mod server;
 mod stored;
+mod transactions;
 mod upserts;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -44,12 +48,15 @@ fn main() -> ExitCode {
         certificates::TESTS,
         cluster::TESTS,
         configuration::TESTS,
+        deadlines::TESTS,
         injected::TESTS,
+        pool::TESTS,
         push::TESTS,
         resilience::TESTS,
         secrets::TESTS,
         sentinel::TESTS,
         stored::TESTS,
+        transactions::TESTS,
         upserts::TESTS,
     ];
     let trial = |(name, test): &Test| {

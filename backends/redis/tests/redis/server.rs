@@ -87,7 +87,9 @@ impl Server {
 
     /// A connection that is not the store's.
     pub(crate) fn raw(&self) -> Connection {
-        Client::open(self.url()).unwrap().get_connection().unwrap()
+        let client = Client::open(self.url()).unwrap();
+        // Again, if it becomes a replica or a master just now, and so closes its connections.
+        client.get_connection().or_else(|_| client.get_connection()).unwrap()
     }
 
     /// The answer to a command of several words.
