@@ -8,7 +8,7 @@ use rusqlite::Connection;
 
 use crate::connections::{Configure, Connections, Options};
 use crate::error::{Failure, STORE};
-use crate::{SqliteStore, schema};
+use crate::{SqliteStore, library};
 
 /// Longer than anyone waits for a flag. It keeps sums of times and SQLite's milliseconds in range.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -38,6 +38,9 @@ pub struct SqliteStoreBuilder {
     readers: usize,
     synchronous: Synchronous,
     configure: Option<Arc<Configure>>,
+    file_mode: u32,
+    read_only: bool,
+    accept_wal_reset_bug: bool,
 }
 
 /// What survives a power cut. A process that is killed loses nothing with any of them.
@@ -56,7 +59,7 @@ pub enum Synchronous {
 }
 
 impl Synchronous {
-    pub(crate) fn as_sql(self) -> &'static str {
+    fn as_sql(self) -> &'static str {
         match self {
             Self::Off => "OFF",
             Self::Normal => "NORMAL",
@@ -66,8 +69,20 @@ impl Synchronous {
     }
 }
 
+impl SqliteStore {
+    /// Configures a store in the database file at `path`, which is created if it is not there.
+    pub fn builder(path: impl Into<PathBuf>) -> SqliteStoreBuilder {
+        SqliteStoreBuilder::new(Some(path.into()))
+    }
+
+    /// Configures a store in a database in memory. No other store sees it, and it ends with this one.
+    pub fn in_memory() -> SqliteStoreBuilder {
+        SqliteStoreBuilder::new(None)
+    }
+}
+
 impl SqliteStoreBuilder {
-    pub(crate) fn new(path: Option<PathBuf>) -> Self {
+    fn new(path: Option<PathBuf>) -> Self {
         Self {
             path,
             prefix: String::new(),
@@ -76,6 +91,9 @@ impl SqliteStoreBuilder {
             readers: 4,
             synchronous: Synchronous::default(),
             configure: None,
+            file_mode: 0o600,
+            read_only: false,
+            accept_wal_reset_bug: false,
         }
     }
 
@@ -110,13 +128,53 @@ impl SqliteStoreBuilder {
     }
 
     /// Sets what is done to each new connection before anything else: encryption keys, limits, pragmas. It
-    /// may run at any time and on any thread. Journal mode, `synchronous`, busy and progress handler are
-    /// set after it and belong to the store. Defaults to nothing.
+    /// may run at any time and on any thread, also on connections that only look at the file for a moment.
+    /// Journal mode, checkpoints, `synchronous`, busy and progress handler are set after it and belong to the
+    /// store. Defaults to nothing.
+    ///
+    /// With SQLCipher, which a program gets by `default-features = false` here and `rusqlite`'s own feature
+    /// `bundled-sqlcipher`, this opens an encrypted database:
+    ///
+    /// ```
+    /// # fn key_from_the_vault() -> String { "secret".to_owned() }
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("flags.db");
+    /// use flagstore_sqlite::SqliteStore;
+    ///
+    /// let key = key_from_the_vault();
+    /// let store = SqliteStore::builder(path)
+    ///     .configure(move |connection| connection.pragma_update(None, "key", &key))
+    ///     .build()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn configure(
         self,
         configure: impl Fn(&Connection) -> rusqlite::Result<()> + Send + Sync + 'static,
     ) -> Self {
         Self { configure: Some(Arc::new(configure)), ..self }
+    }
+
+    /// Sets the permissions of the file where the store creates it, and so of the log beside it, on Unix: `0o640`
+    /// lets the group read, `0o660` lets it write too. A file that is there keeps its own. Defaults to `0o600`,
+    /// for this user alone, since flags can name people.
+    pub fn file_mode(self, mode: u32) -> Self {
+        Self { file_mode: mode, ..self }
+    }
+
+    /// Sets whether the store only reads: for a user who may not write, and for a file in an image or on a medium
+    /// that nobody can write. The file is neither created nor changed, writes are errors of kind
+    /// [`Other`](flagstore_core::ErrorKind::Other), and what others write is seen. Defaults to false.
+    pub fn read_only(self, read_only: bool) -> Self {
+        Self { read_only, ..self }
+    }
+
+    /// Sets whether a SQLite with the WAL reset bug is accepted: those from 3.7.0 to 3.51.2 but for 3.50.7 and
+    /// 3.44.6, which the systems of Debian 12 and Ubuntu 24.04 have. It can lose commits and damage the file when
+    /// several connections write to it. So accept it only where one store of one process has the file for
+    /// itself. Does not matter with the feature `bundled`, in memory, and for a store that only reads. Defaults
+    /// to false.
+    pub fn accept_wal_reset_bug(self, accept: bool) -> Self {
+        Self { accept_wal_reset_bug: accept, ..self }
     }
 
     /// Opens the database, creates it if it is not there, and claims it if it is empty.
@@ -129,7 +187,7 @@ impl SqliteStoreBuilder {
     /// `configure` that fails. [`Unavailable`](flagstore_core::ErrorKind::Unavailable) if the database is
     /// locked, or cannot be read or written.
     pub fn build(self) -> Result<SqliteStore, StoreError> {
-        let Self { path, prefix, timeout, init_timeout, readers, synchronous, configure } = self;
+        let Self { path, prefix, timeout, init_timeout, readers, synchronous, configure, .. } = self;
         check_timeout("timeout", timeout)?;
         check_timeout("init_timeout", init_timeout)?;
         if readers == 0 {
@@ -137,10 +195,30 @@ impl SqliteStoreBuilder {
         }
         let location = path.as_ref().map_or("memory".to_owned(), |path| path.display().to_string());
         let path = path.map(checked_path).transpose()?;
-        schema::check_library().map_err(while_building)?;
+        if self.file_mode > 0o777 {
+            return Err(StoreError::config(STORE, "file_mode", "must be permissions, at most 0o777"));
+        }
+        match &path {
+            None if self.read_only => {
+                return Err(StoreError::config(
+                    STORE,
+                    "read_only",
+                    "a database in memory is empty: write to it",
+                ));
+            }
+            Some(path) if self.read_only && !path.exists() => {
+                let reason = format!("{} is not there, and read_only does not create it", path.display());
+                return Err(StoreError::config(STORE, "path", reason));
+            }
+            _ => {}
+        }
+        let has_log = path.is_some() && !self.read_only && !self.accept_wal_reset_bug;
+        library::check(has_log).map_err(while_building)?;
 
-        let connections = Arc::new(Connections::new(Options { path, synchronous, configure }, readers));
-        connections.write(Instant::now() + timeout, |_| Ok(())).map_err(while_building)?;
+        let (synchronous, file_mode, read_only) = (synchronous.as_sql(), self.file_mode, self.read_only);
+        let options = Options { path, synchronous, configure, file_mode, read_only };
+        let connections = Connections::new(options, readers);
+        connections.start(Instant::now() + timeout).map_err(while_building)?;
         Ok(SqliteStore { connections, location, prefix, timeout, init_timeout })
     }
 }
@@ -185,7 +263,7 @@ fn while_building(failure: Failure) -> StoreError {
 
 impl fmt::Debug for SqliteStoreBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { path, prefix, timeout, init_timeout, readers, synchronous, configure } = self;
+        let Self { path, prefix, timeout, init_timeout, readers, synchronous, configure, .. } = self;
         f.debug_struct("SqliteStoreBuilder")
             .field("path", path)
             .field("prefix", prefix)
@@ -194,6 +272,9 @@ impl fmt::Debug for SqliteStoreBuilder {
             .field("readers", readers)
             .field("synchronous", synchronous)
             .field("configure", &configure.as_ref().map(|_| "Fn(&Connection)"))
+            .field("file_mode", &format_args!("{:#o}", self.file_mode))
+            .field("read_only", &self.read_only)
+            .field("accept_wal_reset_bug", &self.accept_wal_reset_bug)
             .finish()
     }
 }

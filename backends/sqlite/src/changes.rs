@@ -8,12 +8,13 @@ use flagstore_core::{Change, ChangeSource, ChangeWatch};
 
 use crate::connections::Connections;
 
-/// Tells a cache that somebody has written to the database: another process, another store, or the store
-/// itself.
+/// Tells a cache that somebody else has written to the database: another process, or another store.
 ///
-/// Looks at `PRAGMA data_version`, on a connection of its own, at a fixed interval. That takes a few
-/// microseconds, and finds the commits of all other connections. SQLite cannot say what was written, so any
-/// change is reported as [`Change::Anything`]. A watch ends with its store.
+/// Asks the connection that writes for `PRAGMA data_version` at a fixed interval. That takes a few
+/// microseconds, and finds the commits of all other connections, so not the store's own. SQLite cannot say what
+/// was written, so any change is reported as [`Change::Anything`]; so is, now and then, the move of a long log
+/// into the file. A watch ends with its store. One that cannot start, or cannot look, logs a warning, and goes on
+/// trying to look.
 ///
 /// ```
 /// use std::time::Duration;
@@ -47,17 +48,26 @@ impl ChangeSource for SqliteChanges {
         let connections = Arc::downgrade(&self.connections);
         let (interval, timeout) = (self.interval, self.timeout);
         let run = move || {
+            let mut could_look = true;
             while ended.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
                 let Some(connections) = connections.upgrade() else { return };
-                // While the database fails nothing can be learned from it. The store's own calls tell.
-                if connections.has_changed(Instant::now() + timeout).unwrap_or(false) {
-                    on_change(Change::Anything);
+                let changed = connections.has_changed(Instant::now() + timeout);
+                match &changed {
+                    Ok(true) => on_change(Change::Anything),
+                    Ok(false) => {}
+                    // Once for each outage. When it is over a new connection reports whatever was missed.
+                    Err(failure) if could_look => {
+                        tracing::warn!("sqlite: cannot see what others write, and tries again: {failure}");
+                    }
+                    Err(_) => {}
                 }
+                could_look = changed.is_ok();
             }
         };
         let thread = thread::Builder::new().name("flagstore-changes".to_owned());
-        // Without a thread there are no reports, and the time to live does what it can.
-        drop(thread.spawn(run));
+        if let Err(error) = thread.spawn(run) {
+            tracing::warn!("sqlite: cannot start the thread that sees what others write: {error}");
+        }
         ChangeWatch::new(guard)
     }
 }

@@ -18,10 +18,13 @@ pub(crate) enum Failure {
     NoConnection,
 
     #[error(
-        "the database file was deleted or replaced while it was open; \
+        "the database file or its log was deleted or replaced while it was open; \
          the next call opens what is there then, or creates it anew"
     )]
     FileGone,
+
+    #[error("the store is read_only: build one without it to write")]
+    ReadOnly,
 
     #[error("other processes replaced the item again and again; try again")]
     Raced,
@@ -35,12 +38,31 @@ impl Failure {
             Self::Refused { .. } | Self::NoConnection | Self::FileGone | Self::Raced => {
                 ErrorKind::Unavailable
             }
+            Self::ReadOnly => ErrorKind::Other,
         }
     }
 
     /// The failure as an error of this operation.
     pub(crate) fn during(self, operation: &'static str) -> StoreError {
         StoreError::new(self.kind(), STORE, operation, self)
+    }
+
+    /// Whether what was read makes no sense, which it may to who opens all files anew.
+    pub(crate) fn condemns_the_file(&self) -> bool {
+        use ErrorCode::{DatabaseCorrupt, NotADatabase, SystemIoFailure};
+        let Self::Sqlite(error) = self else { return false };
+        matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase | SystemIoFailure))
+    }
+
+    pub(crate) fn is_disk_full(&self) -> bool {
+        let Self::Sqlite(error) = self else { return false };
+        error.sqlite_error_code() == Some(ErrorCode::DiskFull)
+    }
+
+    /// Whether SQLite could not make its files beside the database.
+    pub(crate) fn wants_files_beside(&self) -> bool {
+        let Self::Sqlite(error) = self else { return false };
+        matches!(error.sqlite_error_code(), Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly))
     }
 
     /// Whether a connection can go on after it. Any other is closed, and the next call opens a new one.
@@ -51,7 +73,7 @@ impl Failure {
                 matches!(error.code, DatabaseBusy | DatabaseLocked | OperationInterrupted | TooBig)
             }
             Self::Sqlite(error) => classify(error) == ErrorKind::Corrupt,
-            Self::Raced => true,
+            Self::Raced | Self::ReadOnly => true,
             Self::Refused { .. } | Self::NoConnection | Self::FileGone => false,
         }
     }

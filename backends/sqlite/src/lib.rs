@@ -2,10 +2,14 @@
 
 mod builder;
 mod changes;
+mod codec;
 mod connections;
 mod error;
+mod library;
+mod log;
 mod open_file;
 mod schema;
+mod slots;
 mod store;
 
 pub use builder::{SqliteStoreBuilder, Synchronous};

@@ -1,66 +1,270 @@
-//! Whether the file that connections are open on is still the one at its path.
+//! Whether the files that connections are open on are still those at the path.
 //!
-//! Whoever deletes or replaces it leaves them with a file that nobody else sees. SQLite does not notice: it
-//! reads old data from there, and acknowledges writes that are lost.
+//! A database that is open is three files: itself, its log (`-wal`), and the memory that all processes share
+//! (`-shm`). Whoever deletes or replaces one of them leaves the connections with files that nobody else sees, and
+//! whoever writes a copy over the database mixes it with a log that belongs to what was there before. SQLite notices
+//! neither: it reads old data from there, acknowledges writes that are lost, or applies the log to the copy.
 
-use std::fs;
+use std::io::ErrorKind::{NotADirectory, NotFound};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant, SystemTime};
+use std::{fs, io};
 
 use parking_lot::Mutex;
 
-/// How often reads look whether the file is still there. Writes always do. A look costs a fifth of a `get`.
+use crate::log::Mark;
+
+/// How often reads look at the files. Writes always do. A look costs a fifth of a `get`.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// The file that connections are open on.
+/// All files that are open in this process. SQLite shares what it knows of a file among all connections of a
+/// process, so they have to be closed together, whichever store they belong to.
+static OPEN_FILES: Mutex<Vec<Weak<OpenFile>>> = Mutex::new(Vec::new());
+
+/// The files that connections are open on. It lives as long as the last of them.
 pub(crate) struct OpenFile {
     path: PathBuf,
+    log: PathBuf,
+    memory: PathBuf,
     identity: Identity,
     gone: AtomicBool,
-    looked: Mutex<Instant>,
+    /// Whether it is read as it is, since it has no log, and this user cannot make one.
+    without_log: bool,
+    /// Whether any of the stores may write, and so has to clear up.
+    is_written: AtomicBool,
+    seen: Mutex<Seen>,
+    stores: Mutex<Vec<Weak<dyn CloseIdle>>>,
+}
+
+/// What has connections on a file.
+pub(crate) trait CloseIdle: Send + Sync {
+    /// Closes the idle ones among those whose file is gone. The others are closed when they are given back. Where
+    /// data was lost, the next call has to say so.
+    fn close_idle(&self, lost: Lost);
+}
+
+struct Seen {
+    looked: Instant,
+    /// When the database file was written last, and its length: what a checkpoint changes, and a copy over it.
+    written: Option<(SystemTime, u64)>,
+    /// What the database file said of itself when it was looked into last.
+    mark: Option<Mark>,
+    /// The log and the shared memory, once they are known.
+    beside: Option<(Option<Identity>, Option<Identity>)>,
+}
+
+/// What a look has found.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// All is as it was.
+    Same,
+    /// The database file was written: by a checkpoint, if it is well.
+    Written,
+    /// What is open is not, or not all, what is at the path.
+    Gone(Lost),
+}
+
+/// What was lost of an open database, and so what is left without a meaning.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lost {
+    /// The database itself: deleted, replaced or overwritten. Its log must not be applied to what comes after it.
+    Database,
+    /// The log. The shared memory speaks of it, and holds no data.
+    Log,
+    /// The shared memory, which SQLite makes anew from the log, or what was read made no sense.
+    Memory,
+}
+
+/// When to look.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Look {
+    Always,
+    WhenDue,
 }
 
 impl OpenFile {
-    pub(crate) fn new(path: &Path, identity: Identity) -> Arc<Self> {
-        let looked = Mutex::new(Instant::now());
-        Arc::new(Self { path: path.to_owned(), identity, gone: AtomicBool::new(false), looked })
+    /// The file at this path, shared by all who have it open; `None` while another that was there is in use.
+    pub(crate) fn share(
+        path: &Path,
+        identity: Identity,
+        without_log: bool,
+        store: &Weak<dyn CloseIdle>,
+    ) -> Option<Arc<Self>> {
+        // As SQLite does it, which follows links before it appends to the name.
+        let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let beside = |ending| {
+            let mut path = real.clone().into_os_string();
+            path.push(ending);
+            PathBuf::from(path)
+        };
+        let (log, memory) = (beside("-wal"), beside("-shm"));
+        Self::close_others(&log, identity);
+        let mut files = OPEN_FILES.lock();
+        files.retain(|file| file.strong_count() > 0);
+        let file = match files.iter().filter_map(Weak::upgrade).find(|file| file.is_at(&log, without_log)) {
+            Some(file) if file.is_gone() || file.identity != identity => return None,
+            Some(file) => file,
+            None => {
+                let written = fs::metadata(path).ok().map(|metadata| written(&metadata));
+                let seen = Seen { looked: Instant::now(), written, mark: None, beside: None };
+                let new = Arc::new(Self {
+                    path: path.to_owned(),
+                    log,
+                    memory,
+                    identity,
+                    gone: AtomicBool::new(false),
+                    without_log,
+                    is_written: AtomicBool::new(false),
+                    seen: Mutex::new(seen),
+                    stores: Mutex::default(),
+                });
+                files.push(Arc::downgrade(&new));
+                new
+            }
+        };
+        drop(files);
+        let mut stores = file.stores.lock();
+        if !stores.iter().any(|other| other.ptr_eq(store)) {
+            stores.push(Weak::clone(store));
+        }
+        drop(stores);
+        Some(file)
+    }
+
+    fn is_at(&self, log: &Path, without_log: bool) -> bool {
+        self.log == log && self.without_log == without_log
+    }
+
+    /// Closes what is idle on any other file than this.
+    fn close_others(log: &Path, identity: Identity) {
+        let files: Vec<_> = OPEN_FILES.lock().iter().filter_map(Weak::upgrade).collect();
+        for file in files.iter().filter(|file| file.log == log) {
+            if file.is_gone() {
+                // Somebody may have given a connection back since.
+                file.close_idle(Lost::Memory);
+            } else if file.identity != identity {
+                file.abandon(Lost::Database);
+            }
+        }
     }
 
     pub(crate) fn is_gone(&self) -> bool {
         self.gone.load(Ordering::Acquire)
     }
 
-    pub(crate) fn mark_gone(&self) {
-        self.gone.store(true, Ordering::Release);
+    /// Whether it was read without a log, and somebody has begun to write.
+    pub(crate) fn is_outdated(&self) -> bool {
+        self.without_log && self.look(Look::Always) != Found::Same
     }
 
-    pub(crate) fn is(&self, found: Option<Identity>) -> bool {
-        found == Some(self.identity)
+    pub(crate) fn may_be_written(&self) {
+        self.is_written.store(true, Ordering::Release);
     }
 
-    /// Whether the path still names this file, as far as a look is due.
-    pub(crate) fn is_there(&self, look: Look) -> bool {
-        !self.is_gone() && (!self.is_due(look) || self.is(Identity::of(&self.path)))
+    pub(crate) fn mark(&self) -> Option<Mark> {
+        self.seen.lock().mark
     }
 
-    fn is_due(&self, look: Look) -> bool {
-        let now = Instant::now();
-        let mut looked = self.looked.lock();
-        let due = matches!(look, Look::Always) || now.saturating_duration_since(*looked) >= LOOK_EVERY;
-        if due {
-            *looked = now;
+    pub(crate) fn set_mark(&self, mark: Mark) {
+        self.seen.lock().mark = Some(mark);
+    }
+
+    /// The next look finds that the database file was written, since nobody knows what was.
+    pub(crate) fn look_again(&self) {
+        self.seen.lock().written = None;
+    }
+
+    /// To be called when the first connection is complete: SQLite has made its files by then.
+    pub(crate) fn note_files_beside(&self) {
+        let mut seen = self.seen.lock();
+        if seen.beside.is_none() {
+            seen.beside = Some((Identity::of(&self.log), Identity::of(&self.memory)));
         }
-        due
+    }
+
+    /// Whether there is a log with something in it.
+    pub(crate) fn has_log(&self) -> bool {
+        fs::metadata(&self.log).is_ok_and(|metadata| metadata.len() > 0)
+    }
+
+    /// Looks at the files, as far as that is due.
+    pub(crate) fn look(&self, look: Look) -> Found {
+        if self.is_gone() {
+            return Found::Gone(Lost::Memory);
+        }
+        let now = Instant::now();
+        let mut seen = self.seen.lock();
+        let due = now.saturating_duration_since(seen.looked) >= LOOK_EVERY;
+        if !due && look == Look::WhenDue && !self.without_log {
+            return Found::Same;
+        }
+        if due {
+            seen.looked = now;
+        }
+        let written = match fs::metadata(&self.path) {
+            Ok(metadata) if Identity::in_metadata(&metadata) == self.identity => written(&metadata),
+            // What else keeps us from looking is for SQLite to say, in its own words.
+            Err(error) if !is_missing(&error) => return Found::Same,
+            _ => return Found::Gone(Lost::Database),
+        };
+        if let Some((log, memory)) = seen.beside {
+            if Identity::of(&self.log) != log {
+                return Found::Gone(Lost::Log);
+            }
+            // Nothing that was acknowledged depends on it, so it can wait until it is due.
+            if due && Identity::of(&self.memory) != memory {
+                return Found::Gone(Lost::Memory);
+            }
+        }
+        match seen.written.replace(written) == Some(written) {
+            true => Found::Same,
+            // Somebody writes after all, so it is to be read as others do.
+            false if self.without_log => Found::Gone(Lost::Memory),
+            false => Found::Written,
+        }
+    }
+
+    /// From now on nobody uses what is open. Closes what is idle, in all stores of the process, and removes what
+    /// would harm whoever opens the path next.
+    pub(crate) fn abandon(&self, lost: Lost) {
+        if !self.gone.swap(true, Ordering::AcqRel)
+            && self.is_written.load(Ordering::Acquire)
+            && let Some((log, memory)) = self.seen.lock().beside
+        {
+            // Only what is ours: others may have made theirs by now.
+            if lost == Lost::Database {
+                remove(&self.log, log);
+            }
+            if lost != Lost::Memory {
+                remove(&self.memory, memory);
+            }
+        }
+        self.close_idle(lost);
+    }
+
+    fn close_idle(&self, lost: Lost) {
+        let stores: Vec<_> = self.stores.lock().iter().filter_map(Weak::upgrade).collect();
+        for store in stores {
+            store.close_idle(lost);
+        }
     }
 }
 
-/// When to look whether the file is still there.
-#[derive(Clone, Copy)]
-pub(crate) enum Look {
-    Always,
-    WhenDue,
+fn remove(path: &Path, ours: Option<Identity>) {
+    if ours.is_some() && Identity::of(path) == ours {
+        // Whoever may not remove it only reads, and leaves it to who writes.
+        let _ = fs::remove_file(path);
+    }
+}
+
+fn is_missing(error: &io::Error) -> bool {
+    matches!(error.kind(), NotFound | NotADirectory)
+}
+
+fn written(metadata: &fs::Metadata) -> (SystemTime, u64) {
+    (metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH), metadata.len())
 }
 
 /// What tells a file from another of the same name: device and inode. Elsewhere than on Unix, where an open
@@ -70,14 +274,18 @@ pub(crate) enum Look {
 pub(crate) struct Identity(u64, u64);
 
 impl Identity {
-    #[cfg(unix)]
     pub(crate) fn of(path: &Path) -> Option<Self> {
+        fs::metadata(path).ok().map(|metadata| Self::in_metadata(&metadata))
+    }
+
+    #[cfg(unix)]
+    fn in_metadata(metadata: &fs::Metadata) -> Self {
         use std::os::unix::fs::MetadataExt;
-        fs::metadata(path).ok().map(|metadata| Self(metadata.dev(), metadata.ino()))
+        Self(metadata.dev(), metadata.ino())
     }
 
     #[cfg(not(unix))]
-    pub(crate) fn of(path: &Path) -> Option<Self> {
-        fs::metadata(path).ok().map(|_| Self(0, 0))
+    fn in_metadata(_: &fs::Metadata) -> Self {
+        Self(0, 0)
     }
 }

@@ -1,7 +1,7 @@
 //! What is in the database, and how a database becomes ours.
 //!
 //! ```text
-//! application_id  1179404115, which is "FLGS" in ASCII     user_version  1     journal_mode  WAL
+//! application_id  1179404115, which is "FLGS" in ASCII     user_version  2     journal_mode  WAL
 //!
 //! items                  one row for each item and each tombstone
 //!   prefix    TEXT  \
@@ -13,6 +13,10 @@
 //!
 //! initialized            one row for each prefix that was initialized
 //!   prefix    TEXT
+//!
+//! checkpoints            one row
+//!   database  INTEGER    made up when the database was claimed
+//!   number    INTEGER    goes up before each checkpoint
 //! ```
 //!
 //! A database without tables and without an application's marks is claimed. One that another application
@@ -28,15 +32,12 @@ use crate::error::Failure;
 /// Marks a database as one of ours, for us and for tools such as `file`.
 pub(crate) const APPLICATION_ID: i32 = i32::from_be_bytes(*b"FLGS");
 
-/// STRICT tables came with 3.37.
-const OLDEST_SQLITE: i32 = 3_037_000;
-
 const MOMENT: Duration = Duration::from_millis(1);
 
 /// What leads from each schema to the next: the database's `user_version` is how many of them it has had.
 ///
 /// To change the schema, add a step. Never edit one that was released.
-const STEPS: [&str; 1] = [
+const STEPS: [&str; 2] = [
     // An ordinary table with a unique index, not WITHOUT ROWID: that one holds 1000 bytes of a row inside its
     // tree and moves the rest to pages of its own. Measured with 10 000 items of 3 KB, it takes 3.5 times as
     // long for a get and an upsert, and is no faster for a get_all. At 0.5 KB, the size of the smallest flags,
@@ -52,21 +53,22 @@ const STEPS: [&str; 1] = [
         UNIQUE (prefix, kind, key)
     ) STRICT;
     CREATE TABLE initialized (prefix TEXT PRIMARY KEY NOT NULL) STRICT, WITHOUT ROWID;",
+    "CREATE TABLE checkpoints (database INTEGER NOT NULL, number INTEGER NOT NULL) STRICT;
+    INSERT INTO checkpoints VALUES (random(), 1);",
 ];
 
 const NEWEST: i32 = STEPS.len() as i32;
 
-/// Refuses a SQLite that cannot do what the schema needs.
-pub(crate) fn check_library() -> Result<(), Failure> {
-    let linked = rusqlite::version_number();
-    if linked < OLDEST_SQLITE {
-        let reason = format!(
-            "version {} is linked and 3.37 is needed: install a newer one, or turn on the feature `bundled`",
-            rusqlite::version()
-        );
-        return Err(Failure::Refused { field: "libsqlite3", reason });
+/// Makes sure that the database is ours and holds something that can be read. Changes nothing.
+pub(crate) fn check(connection: &mut Connection) -> Result<(), Failure> {
+    match steps_done(&connection.transaction()?)? {
+        0 => {
+            let reason = "nothing was written to the database yet, and a store that is read_only does not \
+                          claim it";
+            Err(Failure::Refused { field: "path", reason: reason.to_owned() })
+        }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// Makes sure that the database is ours and has the newest schema: claims it if it is empty, brings it up
@@ -150,7 +152,7 @@ mod tests {
         let connection = claimed();
         let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0)).unwrap();
         assert_eq!(pragma("application_id"), 1_179_404_115);
-        assert_eq!(pragma("user_version"), 1);
+        assert_eq!(pragma("user_version"), 2);
     }
 
     /// The tables and columns are part of the format, and a change needs a new step.
@@ -163,7 +165,8 @@ mod tests {
         assert_eq!(
             columns,
             "items.id INTEGER, items.prefix TEXT, items.kind TEXT, items.key TEXT, items.version INTEGER, \
-             items.deleted INTEGER, items.json TEXT, initialized.prefix TEXT"
+             items.deleted INTEGER, items.json TEXT, initialized.prefix TEXT, \
+             checkpoints.database INTEGER, checkpoints.number INTEGER"
         );
     }
 

@@ -3,16 +3,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use flagstore_core::{
-    AllData, ErrorKind, FeatureStoreCore, Item, Items, Kind, MAX_VERSION, StoreError, Upsert,
-};
-use rusqlite::functions::FunctionFlags;
-use rusqlite::types::{FromSqlError, FromSqlResult, ValueRef};
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, Transaction, TransactionBehavior, params};
+use flagstore_core::{AllData, ErrorKind, FeatureStoreCore, Item, Items, Kind, StoreError, Upsert};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params};
 
+use crate::SqliteChanges;
+use crate::codec::{item_in, unreadable, version_column};
 use crate::connections::Connections;
 use crate::error::{Failure, STORE};
-use crate::{SqliteChanges, SqliteStoreBuilder};
 
 /// How often an upsert may lose the race between its two statements. Losing once is rare.
 const ROUNDS: usize = 5;
@@ -31,21 +28,34 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Configures a store in the database file at `path`, which is created if it is not there.
-    pub fn builder(path: impl Into<std::path::PathBuf>) -> SqliteStoreBuilder {
-        SqliteStoreBuilder::new(Some(path.into()))
-    }
-
-    /// Configures a store in a database in memory, which no other store sees and x
-    pub fn in_memory() -> SqliteStoreBuilder {
-        SqliteStoreBuilder::new(None)
-    }
-
     /// Tells a [cache](flagstore_core::CachingStoreWrapper) above this store that somebody has written to the
     /// database, within about this interval.
     #[must_use]
     pub fn changes(&self, interval: Duration) -> SqliteChanges {
         SqliteChanges::new(&self.connections, interval, self.timeout)
+    }
+
+    /// Replaces all items of the kinds given, in one transaction, and returns those that are too large.
+    fn replace(&self, all_data: &AllData, deadline: Instant) -> Result<Vec<(Kind, String)>, Failure> {
+        self.connections.write(deadline, |connection| {
+            // Immediate: a transaction that reads first could find that others wrote since, and not go on.
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let mut too_large = Vec::new();
+            // First of all, so that what comes has the room of what goes.
+            for (kind, items) in all_data.kinds() {
+                let kept = items.map(|(key, _)| key.as_bytes()).collect();
+                delete_others(&transaction, &self.prefix, kind, &kept)?;
+            }
+            for (kind, items) in all_data.kinds() {
+                write_items(&transaction, &self.prefix, kind, items, &mut too_large)?;
+            }
+            transaction
+                .prepare_cached("INSERT INTO initialized (prefix) VALUES (?1) ON CONFLICT DO NOTHING")?
+                .execute([&self.prefix])?;
+            transaction.commit()?;
+            release_cache(connection);
+            Ok(too_large)
+        })
     }
 
     fn deadline(&self) -> Instant {
@@ -56,21 +66,11 @@ impl SqliteStore {
 impl FeatureStoreCore for SqliteStore {
     fn init(&self, all_data: &AllData) -> Result<(), StoreError> {
         let deadline = Instant::now() + self.init_timeout;
-        let too_large = self.connections.write(deadline, |connection| {
-            // Immediate: a transaction that reads first could find that others wrote since, and not go on.
-            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let mut too_large = Vec::new();
-            for (kind, items) in all_data.kinds() {
-                let kept = write_items(&transaction, &self.prefix, kind, items, &mut too_large)?;
-                delete_others(&transaction, &self.prefix, kind, &kept)?;
-            }
-            transaction
-                .prepare_cached("INSERT INTO initialized (prefix) VALUES (?1) ON CONFLICT DO NOTHING")?
-                .execute([&self.prefix])?;
-            transaction.commit()?;
-            release_cache(connection);
-            Ok(too_large)
-        });
+        let too_large = match self.replace(all_data, deadline) {
+            // There is more room now, if there was a log. The new data may be smaller than what it replaces.
+            Err(failure) if failure.is_disk_full() => self.replace(all_data, deadline),
+            replaced => replaced,
+        };
         match too_large.map_err(|failure| failure.during("init"))? {
             none if none.is_empty() => Ok(()),
             items => {
@@ -160,15 +160,14 @@ impl FeatureStoreCore for SqliteStore {
     }
 }
 
-/// Writes the items that differ from what is stored, and returns the keys of all. What is too large for the
-/// database is left as it was.
+/// Writes the items that differ from what is stored. What is too large for the database is left as it was.
 fn write_items<'a>(
     transaction: &Transaction<'_>,
     prefix: &str,
     kind: &Kind,
-    items: impl ExactSizeIterator<Item = (&'a str, &'a Item)>,
+    items: impl Iterator<Item = (&'a str, &'a Item)>,
     too_large: &mut Vec<(Kind, String)>,
-) -> Result<HashSet<&'a [u8]>, Failure> {
+) -> Result<(), Failure> {
     // Regardless of versions, but only where something differs: most inits of a running system bring what is
     // there already, and need not write anything. One statement for each, inside the init's transaction.
     let mut write = transaction.prepare_cached(
@@ -178,7 +177,6 @@ fn write_items<'a>(
          WHERE (items.version, items.deleted, items.json)
             IS NOT (excluded.version, excluded.deleted, excluded.json)",
     )?;
-    let mut keys = HashSet::with_capacity(items.len());
     for (key, item) in items {
         let (version, deleted) = (version_column(item.version()), item.is_deleted());
         match write.execute(params![prefix, kind.as_str(), key, version, deleted, item.json()]) {
@@ -187,9 +185,8 @@ fn write_items<'a>(
             }
             written => drop(written?),
         }
-        keys.insert(key.as_bytes());
     }
-    Ok(keys)
+    Ok(())
 }
 
 /// Deletes what is stored under other keys. They are compared as bytes, since a damaged key may not be text.
@@ -224,25 +221,6 @@ fn select(connection: &Connection, prefix: &str, kind: &Kind, key: &str) -> rusq
         .optional()
 }
 
-/// The item in a row's first three columns. They are trusted: no JSON is parsed on reads.
-fn item_in(row: &Row<'_>) -> rusqlite::Result<Item> {
-    let json = row.get_ref(2)?.as_str()?;
-    let (version, deleted) = (version_in(row.get_ref(0)?)?, row.get(1)?);
-    Item::from_parts(version, deleted, json)
-        .map_err(|_| FromSqlError::OutOfRange(version_column(version)).into())
-}
-
-fn version_in(column: ValueRef<'_>) -> FromSqlResult<u64> {
-    let version = column.as_i64()?;
-    let known = u64::try_from(version).ok().filter(|version| *version <= MAX_VERSION);
-    known.ok_or(FromSqlError::OutOfRange(version))
-}
-
-/// No item has a version that SQLite's integers do not reach.
-fn version_column(version: u64) -> i64 {
-    i64::try_from(version).unwrap_or(i64::MAX)
-}
-
 /// Frees the pages that a walk over the whole table has cached and that nobody will need soon.
 ///
 /// The bundled SQLite has one limit for the caches of all connections in the process. One that is full, even
@@ -250,29 +228,6 @@ fn version_column(version: u64) -> i64 {
 fn release_cache(connection: &Connection) {
     // Nothing depends on it.
     let _ = connection.execute_batch("PRAGMA shrink_memory");
-}
-
-/// The report of a row that is not an item, if that is what is wrong.
-fn unreadable(error: rusqlite::Error, kind: &Kind, row: &Row<'_>) -> Result<StoreError, Failure> {
-    let failure = Failure::from(error);
-    if failure.kind() != ErrorKind::Corrupt {
-        return Err(failure);
-    }
-    let key = String::from_utf8_lossy(row.get_ref(3)?.as_bytes().unwrap_or_default()).into_owned();
-    Ok(failure.during("get_all").about([(kind.clone(), key)]))
-}
-
-/// Defines the function by which an upsert finds out whether what is stored may be overwritten.
-///
-/// SQLite's own `json_valid` does not do: it accepts text that is not UTF-8, and JSON that is not an object.
-pub(crate) fn define_is_item(connection: &Connection) -> rusqlite::Result<()> {
-    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
-    connection.create_scalar_function("is_item", 3, flags, |columns| {
-        let (version, json) = (version_in(columns.get_raw(0)), columns.get_raw(2).as_str());
-        let deleted: bool = columns.get(1)?;
-        // The columns say all there is about a tombstone.
-        Ok(version.is_ok() && json.is_ok_and(|json| deleted || Item::parse(json).is_ok()))
-    })
 }
 
 impl fmt::Display for SqliteStore {

@@ -4,6 +4,8 @@
 
 mod changes;
 mod configuration;
+mod files;
+mod read_only;
 mod sharing;
 mod situations;
 mod stored;
@@ -83,4 +85,29 @@ fn assert_kind<T: std::fmt::Debug>(result: Result<T, StoreError>, kind: ErrorKin
     let error = result.unwrap_err();
     assert_eq!(error.kind(), kind, "{error}");
     assert!(error.to_string().contains(says), "{error}");
+}
+
+/// Whether this user may not write what is marked as read-only.
+#[cfg(unix)]
+fn permissions_bind() -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(0o444)).unwrap();
+    std::fs::OpenOptions::new().append(true).open(file.path()).is_err()
+}
+
+/// Permissions do not bind root, who therefore has the test run by somebody whom they bind.
+#[cfg(unix)]
+fn passes_for_nobody(test: &str) {
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::process::CommandExt;
+    const NOBODY: u32 = 65534;
+    let folder = Folder::new();
+    let program = folder.0.path().join("test");
+    std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    std::fs::set_permissions(folder.0.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = std::process::Command::new(program);
+    let output = command.args(["--exact", test]).current_dir("/").uid(NOBODY).gid(NOBODY).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
 }

@@ -1,10 +1,10 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use flagstore_core::{ErrorKind, FeatureStoreCore, Kind};
+use flagstore_core::{AllData, ErrorKind, FeatureStoreCore, Item, Kind};
 use flagstore_sqlite::SqliteStore;
 
-use crate::{Folder, assert_kind, delete, flags, upsert, version};
+use crate::{Folder, assert_kind, delete, flags, passes_for_nobody, permissions_bind, upsert, version};
 
 const SHORT: Duration = Duration::from_millis(50);
 
@@ -49,6 +49,24 @@ fn disk_full() {
     upsert(&store, 2).unwrap();
 }
 
+/// An init that brings as much as it takes away needs no room for both.
+#[test]
+fn disk_full_and_an_init_of_other_items() {
+    let folder = Folder::new();
+    let store =
+        folder.builder().configure(|connection| connection.pragma_update(None, "max_page_count", 400));
+    let store = store.build().unwrap();
+    let large = Item::parse(format!(r#"{{"version":1,"filler":"{}"}}"#, "x".repeat(1000))).unwrap();
+    let renamed = |name: &str| {
+        AllData::new().with(Kind::FEATURES, (0..1000).map(|n| (format!("{name}-{n}"), large.clone())))
+    };
+    store.init(&renamed("old")).unwrap();
+    assert_kind(store.init(&flags(2000, 1)), ErrorKind::Unavailable, "full");
+    store.init(&renamed("new")).unwrap();
+    assert!(store.get(&Kind::FEATURES, "new-1").unwrap().is_some());
+    assert!(store.get(&Kind::FEATURES, "old-1").unwrap().is_none());
+}
+
 /// A connection that must not write serves reads.
 #[test]
 fn connection_may_not_write() {
@@ -74,7 +92,7 @@ fn file_is_read_only() {
         }
     };
     set_mode(0o444);
-    if fs::OpenOptions::new().append(true).open(folder.path()).is_ok() {
+    if !permissions_bind() {
         return passes_for_nobody("situations::file_is_read_only");
     }
     let store = folder.store();
@@ -83,22 +101,6 @@ fn file_is_read_only() {
     drop(store);
     set_mode(0o644);
     upsert(&folder.store(), 2).unwrap();
-}
-
-/// Permissions do not bind root, who therefore has the test run by somebody whom they bind.
-#[cfg(unix)]
-fn passes_for_nobody(test: &str) {
-    use std::os::unix::fs::PermissionsExt;
-    use std::os::unix::process::CommandExt;
-    const NOBODY: u32 = 65534;
-    let folder = Folder::new();
-    let program = folder.0.path().join("test");
-    fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
-    fs::set_permissions(folder.0.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    let mut command = std::process::Command::new(program);
-    let output = command.args(["--exact", test]).current_dir("/").uid(NOBODY).gid(NOBODY).output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && text.contains("1 passed"), "{text}");
 }
 
 /// A file that is not a database is refused, and left as it is.
@@ -128,9 +130,9 @@ fn foreign_database() {
 fn newer_schema() {
     let folder = Folder::new();
     drop(folder.store());
-    folder.other().pragma_update(None, "user_version", 2).unwrap();
+    folder.other().pragma_update(None, "user_version", 3).unwrap();
     let before = fs::read(folder.path()).unwrap();
-    assert_kind(folder.builder().build(), ErrorKind::Config, "path: the database has schema 2, and");
+    assert_kind(folder.builder().build(), ErrorKind::Config, "path: the database has schema 3, and");
     assert_eq!(fs::read(folder.path()).unwrap(), before);
 }
 

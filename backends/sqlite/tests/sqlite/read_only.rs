@@ -1,0 +1,138 @@
+//! Stores that only read, and the permissions of the files.
+
+#![cfg(unix)]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use flagstore_core::{ErrorKind, FeatureStoreCore, Kind};
+
+use crate::{Folder, assert_kind, eventually, flags, passes_for_nobody, permissions_bind, upsert, version};
+
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+/// A file and a folder that nobody can write, as in an image, with all that the file needs in it.
+fn baked() -> Folder {
+    let folder = Folder::new();
+    let store = folder.store();
+    store.init(&flags(10, 1)).unwrap();
+    upsert(&store, 1).unwrap();
+    drop(store);
+    set_mode(&folder.path(), 0o444);
+    set_mode(folder.0.path(), 0o555);
+    folder
+}
+
+/// A baked image serves reads, and stays as it is.
+#[test]
+fn a_file_and_folder_that_nobody_can_write() {
+    if !permissions_bind() {
+        return passes_for_nobody("read_only::a_file_and_folder_that_nobody_can_write");
+    }
+    let folder = baked();
+    let store = folder.builder().read_only(true).build().unwrap();
+    assert_eq!(version(&store), Some(1));
+    assert_eq!(store.get_all(&Kind::FEATURES).unwrap().by_key.len(), 11);
+    assert!(store.is_initialized().unwrap() && store.is_available());
+    assert_kind(upsert(&store, 2), ErrorKind::Other, "read_only");
+    assert_kind(store.init(&flags(1, 1)), ErrorKind::Other, "read_only");
+    assert_eq!(fs::read_dir(folder.0.path()).unwrap().count(), 1);
+    set_mode(folder.0.path(), 0o755);
+}
+
+/// When somebody begins to write a file that was read as it is, that is seen.
+#[test]
+fn a_writer_that_comes_later_is_seen() {
+    if !permissions_bind() {
+        return passes_for_nobody("read_only::a_writer_that_comes_later_is_seen");
+    }
+    let folder = baked();
+    let reader = folder.builder().read_only(true).build().unwrap();
+    assert_eq!(version(&reader), Some(1));
+
+    set_mode(folder.0.path(), 0o755);
+    set_mode(&folder.path(), 0o644);
+    let writer = folder.store();
+    for round in 2..10 {
+        upsert(&writer, round).unwrap();
+        assert_eq!(version(&reader), Some(round));
+    }
+    drop(writer);
+    assert_eq!(version(&reader), Some(9));
+}
+
+/// Beside a writer it reads what the writer writes, and does not write.
+#[test]
+fn beside_a_writer() {
+    let folder = Folder::new();
+    let writer = folder.store();
+    upsert(&writer, 1).unwrap();
+    let reader = folder.builder().read_only(true).build().unwrap();
+    for round in 2..10 {
+        upsert(&writer, round).unwrap();
+        assert_eq!(version(&reader), Some(round));
+    }
+    writer.init(&flags(5000, 10)).unwrap();
+    assert_eq!(reader.get_all(&Kind::FEATURES).unwrap().by_key.len(), 5000);
+    assert_kind(upsert(&reader, 11), ErrorKind::Other, "read_only");
+    drop(writer);
+    assert_eq!(reader.get_all(&Kind::FEATURES).unwrap().by_key.len(), 5000);
+}
+
+/// A file that is deleted under a store that only reads is an error, until there is one again.
+#[test]
+fn deleted_and_written_anew() {
+    let folder = Folder::new();
+    upsert(&folder.store(), 1).unwrap();
+    let reader = folder.builder().read_only(true).build().unwrap();
+    assert_eq!(version(&reader), Some(1));
+    crate::delete(&folder.path());
+    eventually(|| reader.get(&Kind::FEATURES, "dark-mode").is_err());
+    assert!(!reader.is_available() && !folder.path().exists());
+    upsert(&folder.store(), 2).unwrap();
+    eventually(|| reader.get(&Kind::FEATURES, "dark-mode").is_ok());
+    assert_eq!(version(&reader), Some(2));
+}
+
+/// What is not there is not created, and what is empty is not claimed.
+#[test]
+fn nothing_is_made() {
+    let folder = Folder::new();
+    let store = || folder.builder().read_only(true).build();
+    assert_kind(store(), ErrorKind::Config, "path: ");
+    assert!(!folder.path().exists());
+    fs::write(folder.path(), "").unwrap();
+    assert_kind(store(), ErrorKind::Config, "path: nothing was written");
+    assert_eq!(fs::read(folder.path()).unwrap(), b"");
+    let in_memory = flagstore_sqlite::SqliteStore::in_memory().read_only(true).build();
+    assert_kind(in_memory, ErrorKind::Config, "read_only: ");
+}
+
+/// A new file is for its user alone unless the permissions are set, and the files beside it are as it is.
+#[test]
+fn file_mode_is_that_of_new_files() {
+    for (set, is) in [(None, 0o600), (Some(0o640), 0o640), (Some(0o666), 0o666)] {
+        let folder = Folder::new();
+        let builder = folder.builder();
+        let store = set.map_or(builder.clone(), |mode| builder.file_mode(mode)).build().unwrap();
+        upsert(&store, 1).unwrap();
+        let files: Vec<_> = fs::read_dir(folder.0.path()).unwrap().map(|file| file.unwrap().path()).collect();
+        assert_eq!(files.len(), 3);
+        for file in files {
+            assert_eq!(mode(&file), is, "{}", file.display());
+        }
+    }
+    let folder = Folder::new();
+    fs::write(folder.path(), "").unwrap();
+    set_mode(&folder.path(), 0o644);
+    drop(folder.store());
+    assert_eq!(mode(&folder.path()), 0o644, "what is there keeps its own");
+    assert_kind(folder.builder().file_mode(0o1000).build(), ErrorKind::Config, "file_mode: ");
+}
