@@ -1,4 +1,5 @@
 import com.launchdarkly.logging.LDLogLevel;
+import com.launchdarkly.logging.Logs;
 import com.launchdarkly.sdk.EvaluationDetail;
 import com.launchdarkly.sdk.EvaluationReason;
 import com.launchdarkly.sdk.LDUser;
@@ -64,7 +65,7 @@ public class Peer {
         .bigSegments(Components.bigSegments(redis))
         .events(Components.noEvents())
         .diagnosticOptOut(true)
-        .logging(Components.logging().level(LDLogLevel.ERROR))
+        .logging(Components.logging(Logs.basic()).level(LDLogLevel.ERROR))
         .startWait(Duration.ofSeconds(30));
     if (wanted.get("stream").isNull()) {
       config.dataSource(Components.externalUpdatesOnly());

@@ -27,17 +27,18 @@ async function open(wanted) {
   const { init, basicLogger } = redis ? redisSdk : dynamoSdk;
   const options = redis ? redisOptions(wanted) : dynamoOptions(wanted);
   const featureStore = redis
-    ? redisStores.RedisFeatureStoreFactory(options)
+    ? redisStores.RedisFeatureStore(options)
     : dynamoStores.DynamoDBFeatureStore(wanted.table, options);
   const store = redis
-    ? redisStores.RedisBigSegmentStoreFactory(options)
+    ? redisStores.RedisBigSegmentStore(options)
     : dynamoStores.DynamoDBBigSegmentStore(wanted.table, options);
   const client = init('sdk-key', {
     featureStore,
     bigSegments: { store },
     sendEvents: false,
     diagnosticOptOut: true,
-    logger: basicLogger({ level: 'error' }),
+    // It would log every flag that it is asked for and does not know.
+    logger: basicLogger({ level: 'none' }),
     ...(wanted.stream === null
       ? { useLdd: true }
       : { streamUri: wanted.stream, baseUri: wanted.stream, eventsUri: wanted.stream }),

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::database::{Database, DatabaseKind};
+use crate::database::Database;
 use crate::peer::{Evaluated, Peer};
 use crate::program::Program;
 use crate::upstream::Upstream;
@@ -18,7 +18,6 @@ use crate::upstream::Upstream;
 /// One SDK. All its clients are in one process, since some languages take seconds to start.
 pub struct Official {
     name: &'static str,
-    databases: &'static [DatabaseKind],
     versions: String,
     program: Arc<Mutex<Program>>,
     clients: AtomicU64,
@@ -35,7 +34,7 @@ impl Official {
     ///
     /// That the program does not start.
     pub fn go(folder: &Path) -> Result<Self, String> {
-        Self::start("Go", Command::new(folder.join("go/peer")), &DatabaseKind::ALL)
+        Self::start("Go", Command::new(folder.join("go/peer")))
     }
 
     /// # Errors
@@ -44,7 +43,7 @@ impl Official {
     pub fn python(folder: &Path) -> Result<Self, String> {
         let mut command = Command::new(folder.join("python/bin/python"));
         command.arg(folder.join("python/peer.py"));
-        Self::start("Python", command, &DatabaseKind::ALL)
+        Self::start("Python", command)
     }
 
     /// # Errors
@@ -53,7 +52,7 @@ impl Official {
     pub fn node(folder: &Path) -> Result<Self, String> {
         let mut command = Command::new("node");
         command.arg(folder.join("node/peer.js"));
-        Self::start("Node", command, &DatabaseKind::ALL)
+        Self::start("Node", command)
     }
 
     /// # Errors
@@ -63,27 +62,17 @@ impl Official {
         let mut command = Command::new("java");
         let class_path = format!("{0}/java:{0}/java/lib/*", folder.display());
         command.args(["-XX:+UseSerialGC", "-cp", &class_path, "Peer"]);
-        Self::start("Java", command, &[DatabaseKind::Redis])
+        Self::start("Java", command)
     }
 
-    fn start(
-        name: &'static str,
-        mut command: Command,
-        databases: &'static [DatabaseKind],
-    ) -> Result<Self, String> {
+    fn start(name: &'static str, mut command: Command) -> Result<Self, String> {
         // Their DynamoDB clients want both, even where they are told others.
         command.envs([("AWS_ACCESS_KEY_ID", "dummy"), ("AWS_SECRET_ACCESS_KEY", "dummy")]);
         command.env("AWS_REGION", "us-east-1");
         let mut program = Program::start(name, command)?;
         let hello = program.answer()?;
         let versions = hello["versions"].as_str().unwrap_or_default().to_owned();
-        Ok(Self {
-            name,
-            databases,
-            versions,
-            program: Arc::new(Mutex::new(program)),
-            clients: AtomicU64::new(0),
-        })
+        Ok(Self { name, versions, program: Arc::new(Mutex::new(program)), clients: AtomicU64::new(0) })
     }
 
     /// A client, which follows the stream if there is one, and only reads otherwise.
@@ -111,8 +100,8 @@ impl Peer for Official {
         self.versions.clone()
     }
 
-    fn knows(&self, database: &Database) -> bool {
-        self.databases.contains(&database.kind)
+    fn evaluates_big_segments(&self) -> bool {
+        true
     }
 
     fn follow(&self, upstream: &Upstream, database: &Database) -> Result<Box<dyn Any>, String> {

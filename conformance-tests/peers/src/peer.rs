@@ -18,8 +18,8 @@ pub trait Peer: Debug + Send + Sync {
     /// Of what it is made.
     fn versions(&self) -> String;
 
-    /// Whether it has a store for this database.
-    fn knows(&self, database: &Database) -> bool;
+    /// Whether it asks for Big Segments, and says their status.
+    fn evaluates_big_segments(&self) -> bool;
 
     /// Follows this stream, and writes what it says to the database, until what it returns is dropped.
     ///

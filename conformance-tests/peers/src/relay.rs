@@ -92,8 +92,11 @@ impl Relay {
         .map_err(|error| format!("{error}\n{}", self.log()))
     }
 
+    /// The end of it.
     fn log(&self) -> String {
-        std::fs::read_to_string(self.log.path()).unwrap_or_default()
+        let log = std::fs::read_to_string(self.log.path()).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(20)..].join("\n")
     }
 }
 
@@ -122,8 +125,8 @@ impl Peer for RelayProxy {
         said.unwrap_or_default().split_whitespace().last().unwrap_or_default().to_owned()
     }
 
-    fn knows(&self, _database: &Database) -> bool {
-        true
+    fn evaluates_big_segments(&self) -> bool {
+        false
     }
 
     fn follow(&self, upstream: &Upstream, database: &Database) -> Result<Box<dyn Any>, String> {

@@ -37,8 +37,8 @@ impl Peer for Bare {
         env!("CARGO_PKG_VERSION").to_owned()
     }
 
-    fn knows(&self, _database: &Database) -> bool {
-        true
+    fn evaluates_big_segments(&self) -> bool {
+        false
     }
 
     fn follow(&self, upstream: &Upstream, database: &Database) -> Result<Box<dyn Any>, String> {
@@ -173,8 +173,8 @@ impl Peer for UnderSdk {
         format!("SDK {}", version_string())
     }
 
-    fn knows(&self, _database: &Database) -> bool {
-        true
+    fn evaluates_big_segments(&self) -> bool {
+        false
     }
 
     fn follow(&self, upstream: &Upstream, database: &Database) -> Result<Box<dyn Any>, String> {
