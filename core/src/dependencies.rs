@@ -74,7 +74,7 @@ fn depths(edges: &[Vec<usize>]) -> Vec<usize> {
 }
 
 /// The flags that a flag has as prerequisites. None in what is not a flag.
-fn prerequisites(json: &str) -> Vec<Cow<'_, str>> {
+pub(crate) fn prerequisites(json: &str) -> Vec<Cow<'_, str>> {
     #[derive(Deserialize)]
     struct Flag<'a> {
         #[serde(borrow)]
@@ -89,8 +89,8 @@ fn prerequisites(json: &str) -> Vec<Cow<'_, str>> {
     prerequisites.into_iter().flatten().map(|prerequisite| prerequisite.key).collect()
 }
 
-/// The segments to which a segment's rules refer. None in what is not a segment.
-fn segments_in_rules(json: &str) -> Vec<Cow<'_, str>> {
+/// The segments to which the rules of a segment or a flag refer. None in what is neither.
+pub(crate) fn segments_in_rules(json: &str) -> Vec<Cow<'_, str>> {
     #[derive(Deserialize)]
     struct Segment<'a> {
         #[serde(borrow)]

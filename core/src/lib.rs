@@ -18,6 +18,8 @@
 //! | [`UpdateProcessor`] | the contract of a data source, which brings flags into a store |
 //! | [`DataSourceUpdateSink`] | where a data source brings them, and where its status is kept |
 //! | [`DataSource`] | a data source at work |
+//! | [`FlagTracker`] | tells that flags have changed, whoever has changed them |
+//! | [`EventProcessor`] | the contract of what takes an application's events |
 //! | `Bridge` | lets a backend with an async client be called from anywhere (feature `bridge`) |
 //!
 //! Backends are crates of their own (`flagstore-sqlite`), and `flagstore-conformance` shows whether one
@@ -35,12 +37,15 @@ mod changes;
 mod data_source;
 mod dependencies;
 mod error;
+mod events;
 mod feature_store;
 mod feature_store_core;
+mod flag_tracker;
 mod item;
 mod kind;
 mod listeners;
 mod memory;
+mod shared_changes;
 mod status;
 
 pub use all_data::{AllData, ParseError};
@@ -62,10 +67,13 @@ pub use data_source::{
     DataSourceUpdateSinkBuilder, Delivery, FeatureRequester, Requested, UpdateProcessor,
 };
 pub use error::{ErrorKind, StoreError};
+pub use events::{CollectingEventProcessor, Event, EventProcessor, NullEventProcessor};
 pub use feature_store::{FeatureStore, LiveItems};
 pub use feature_store_core::{FeatureStoreCore, Items, Upsert};
+pub use flag_tracker::{FlagChange, FlagTracker, FlagTrackerBuilder, FlagValueChange};
 pub use item::{DecodeError, Item, MAX_VERSION};
 pub use kind::Kind;
 pub use listeners::Subscription;
 pub use memory::MemoryStore;
+pub use shared_changes::SharedChangeSource;
 pub use status::{DataStoreStatus, DataStoreStatusProvider, DataStoreUpdateSink};

@@ -60,3 +60,37 @@ impl fmt::Display for Outage {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    /// It is worth a line after a minute, counted from its beginning whatever happens in it, and only once.
+    #[test]
+    fn it_is_due_a_minute_after_it_began() {
+        let began = Instant::now();
+        let mut outage = Outage::new(began);
+        assert_eq!(outage.reported_in(began, MINUTE), Some(MINUTE));
+        outage.count(&DataSourceErrorInfo::response(500, "no"));
+        assert_eq!(outage.reported_in(began + MINUTE / 3, MINUTE), Some(MINUTE * 2 / 3));
+        assert_eq!(outage.reported_in(began + MINUTE, MINUTE), Some(Duration::ZERO));
+        assert_eq!(outage.reported_in(began + MINUTE * 5, MINUTE), Some(Duration::ZERO));
+        outage.report(began + MINUTE);
+        assert_eq!(outage.reported_in(began + MINUTE * 2, MINUTE), None);
+    }
+
+    /// By kind, and answers by their status code.
+    #[test]
+    fn errors_are_counted_by_kind() {
+        let mut outage = Outage::new(Instant::now());
+        assert_eq!(outage.to_string(), "no error was reported");
+        for status_code in [503, 401, 503] {
+            outage.count(&DataSourceErrorInfo::response(status_code, "no"));
+        }
+        outage.count(&DataSourceErrorInfo::new(DataSourceErrorKind::NetworkError, "broken"));
+        let counted = "NETWORK_ERROR (once), ERROR_RESPONSE(401) (once), ERROR_RESPONSE(503) (2 times)";
+        assert_eq!(outage.to_string(), counted);
+    }
+}

@@ -11,8 +11,8 @@ use super::status_board::StatusBoard;
 use super::status_provider::DataSourceStatusProvider;
 use crate::background::{Background, Next};
 use crate::{
-    AllData, DataStoreStatus, DataStoreStatusProvider, ErrorKind, FeatureStore, Item, Kind, StoreError,
-    Subscription,
+    AllData, DataStoreStatus, DataStoreStatusProvider, ErrorKind, FeatureStore, FlagTracker, Item, Kind,
+    StoreError, Subscription,
 };
 
 /// Where a data source brings what it has: it goes into a [`FeatureStore`], and the source's status is kept.
@@ -43,6 +43,7 @@ pub enum Delivery {
 struct Shared {
     store: Arc<dyn FeatureStore>,
     store_status: Option<DataStoreStatusProvider>,
+    tracker: Option<FlagTracker>,
     board: Arc<StatusBoard>,
     state: Mutex<State>,
     /// Calls the source's refresh, which no caller of ours has to wait for.
@@ -66,23 +67,33 @@ impl DataSourceUpdateSink {
         DataSourceUpdateSinkBuilder {
             store: Arc::new(store),
             store_status: None,
+            tracker: None,
             outage_logged_after: Duration::from_secs(60),
         }
     }
 
     /// Replaces all data.
     pub fn init(&self, all_data: &AllData) -> Delivery {
-        self.deliver(|store| store.init(all_data))
+        self.deliver(
+            |store| store.init(all_data),
+            |tracker| tracker.kinds_written(all_data.kinds().map(|(kind, _)| kind)),
+        )
     }
 
     /// Stores an item or a tombstone, unless the store has a version that is as high.
     pub fn upsert(&self, kind: &Kind, key: &str, item: &Item) -> Delivery {
-        self.deliver(|store| store.upsert(kind, key, item).map(drop))
+        self.deliver(
+            |store| store.upsert(kind, key, item).map(drop),
+            |tracker| tracker.item_written(kind, key),
+        )
     }
 
     /// Deletes an item, unless the store has a version that is as high.
     pub fn delete(&self, kind: &Kind, key: &str, version: u64) -> Delivery {
-        self.deliver(|store| store.delete(kind, key, version).map(drop))
+        self.deliver(
+            |store| store.delete(kind, key, version).map(drop),
+            |tracker| tracker.item_written(kind, key),
+        )
     }
 
     /// Reports how the source does.
@@ -127,11 +138,22 @@ impl DataSourceUpdateSink {
         let _ = self.0.refresh.set(Box::new(refresh));
     }
 
-    fn deliver(&self, write: impl FnOnce(&dyn FeatureStore) -> Result<(), StoreError>) -> Delivery {
+    fn deliver(
+        &self,
+        write: impl FnOnce(&dyn FeatureStore) -> Result<(), StoreError>,
+        tell: impl FnOnce(&FlagTracker),
+    ) -> Delivery {
         if self.0.board.status().state == DataSourceState::Off {
             return Delivery::Failed;
         }
-        let Err(error) = write(&*self.0.store) else { return Delivery::Stored };
+        let written = write(&*self.0.store);
+        match (&self.0.tracker, &written) {
+            (Some(tracker), Ok(())) => tell(tracker),
+            // A cache may go on with what the database has not taken. That takes a call which may fail as well.
+            (Some(tracker), Err(_)) => tracker.look(),
+            (None, _) => {}
+        }
+        let Err(error) = written else { return Delivery::Stored };
         let info = DataSourceErrorInfo::new(DataSourceErrorKind::StoreError, error.to_string());
         match error.kind() {
             ErrorKind::TooLarge => {
@@ -183,6 +205,9 @@ impl Shared {
                 self.board.update(state.source, None);
             }
         }
+        if let Some(tracker) = &self.tracker {
+            tracker.look();
+        }
         if status.stale {
             self.is_refresh_due.store(true, Ordering::Release);
             self.refresher.wake();
@@ -206,6 +231,7 @@ impl Shared {
 pub struct DataSourceUpdateSinkBuilder {
     store: Arc<dyn FeatureStore>,
     store_status: Option<DataStoreStatusProvider>,
+    tracker: Option<FlagTracker>,
     outage_logged_after: Duration,
 }
 
@@ -214,6 +240,11 @@ impl DataSourceUpdateSinkBuilder {
     /// to become stale, so the source does not have to send anything again before that. Defaults to nowhere.
     pub fn store_status(self, store_status: DataStoreStatusProvider) -> Self {
         Self { store_status: Some(store_status), ..self }
+    }
+
+    /// Sets who is to be told of what is written: a tracker of the same store. Defaults to nobody.
+    pub fn flag_tracker(self, tracker: FlagTracker) -> Self {
+        Self { tracker: Some(tracker), ..self }
     }
 
     /// Sets how long the source may fail before that is an error in the log: one line for each outage, with its
@@ -225,12 +256,13 @@ impl DataSourceUpdateSinkBuilder {
     /// Makes the sink. The store is not asked for anything.
     #[must_use]
     pub fn build(self) -> DataSourceUpdateSink {
-        let Self { store, store_status, outage_logged_after } = self;
+        let Self { store, store_status, tracker, outage_logged_after } = self;
         let shared = Arc::new_cyclic(|this: &Weak<Shared>| {
             let this = Weak::clone(this);
             Shared {
                 store,
                 store_status,
+                tracker,
                 board: StatusBoard::new(outage_logged_after),
                 state: Mutex::new(State { source: DataSourceState::Initializing, is_store_behind: false }),
                 refresher: Background::new("flagstore-refresh", move || {

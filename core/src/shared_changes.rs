@@ -1,0 +1,165 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+
+use crate::{Change, ChangeSource, ChangeWatch};
+
+/// One watch of a [`ChangeSource`] for several who want to know, who are told one after the other: in the order
+/// in which they began to watch.
+///
+/// So a cache that is built before a [`FlagTracker`](crate::FlagTracker) has learned that what it holds is old
+/// before the tracker looks at it. A clone shares the same watch, which begins with the first who watches and
+/// ends with the last.
+///
+/// ```
+/// use flagstore_core::{CachingStoreWrapper, ChangeSource, FlagTracker, MemoryStore, SharedChangeSource};
+///
+/// fn track(changes: impl ChangeSource) -> Result<FlagTracker, flagstore_core::StoreError> {
+///     let changes = SharedChangeSource::new(changes);
+///     let store = CachingStoreWrapper::builder(MemoryStore::new()).changes(changes.clone()).build()?;
+///     Ok(FlagTracker::builder(store).changes(changes).build())
+/// }
+/// ```
+#[derive(Clone)]
+pub struct SharedChangeSource(Arc<Shared>);
+
+struct Shared {
+    source: Arc<dyn ChangeSource>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    watchers: BTreeMap<u64, Watcher>,
+    next: u64,
+    watch: Option<ChangeWatch>,
+}
+
+type Watcher = Arc<dyn Fn(Change) + Send + Sync>;
+
+/// Ends one watcher, and with the last one the watch.
+struct Guard {
+    shared: Arc<Shared>,
+    number: u64,
+}
+
+impl SharedChangeSource {
+    /// Watches this source, as soon as somebody watches it through this.
+    pub fn new(source: impl ChangeSource) -> Self {
+        Self(Arc::new(Shared { source: Arc::new(source), state: Mutex::default() }))
+    }
+}
+
+impl ChangeSource for SharedChangeSource {
+    fn watch(&self, on_change: Box<dyn Fn(Change) + Send + Sync>) -> ChangeWatch {
+        let (number, is_first) = {
+            let mut state = self.0.state.lock();
+            let number = state.next;
+            state.next += 1;
+            let is_first = state.watchers.is_empty();
+            state.watchers.insert(number, on_change.into());
+            (number, is_first)
+        };
+        let guard = Guard { shared: Arc::clone(&self.0), number };
+        if is_first {
+            let shared = Arc::downgrade(&self.0);
+            let watch = self.0.source.watch(Box::new(move |change| tell(&shared, &change)));
+            // What it replaces, or is, is dropped outside the lock.
+            let before = self.0.state.lock().watch.replace(watch);
+            drop(before);
+        }
+        ChangeWatch::new(guard)
+    }
+}
+
+fn tell(shared: &Weak<Shared>, change: &Change) {
+    let Some(shared) = shared.upgrade() else { return };
+    let watchers: Vec<Watcher> = shared.state.lock().watchers.values().cloned().collect();
+    for watcher in watchers {
+        watcher(change.clone());
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let ended = {
+            let mut state = self.shared.state.lock();
+            let watcher = state.watchers.remove(&self.number);
+            let watch = if state.watchers.is_empty() { state.watch.take() } else { None };
+            (watcher, watch)
+        };
+        drop(ended);
+    }
+}
+
+impl fmt::Debug for SharedChangeSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0.source, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Tells when it is told to, and knows how many watch it.
+    #[derive(Debug, Clone, Default)]
+    struct Manual(Arc<Mutex<Vec<Weak<Callback>>>>);
+
+    struct Callback(Box<dyn Fn(Change) + Send + Sync>);
+
+    impl fmt::Debug for Callback {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("Callback")
+        }
+    }
+
+    impl ChangeSource for Manual {
+        fn watch(&self, on_change: Box<dyn Fn(Change) + Send + Sync>) -> ChangeWatch {
+            let callback = Arc::new(Callback(on_change));
+            self.0.lock().push(Arc::downgrade(&callback));
+            ChangeWatch::new(callback)
+        }
+    }
+
+    impl Manual {
+        fn watches(&self) -> Vec<Arc<Callback>> {
+            self.0.lock().iter().filter_map(Weak::upgrade).collect()
+        }
+
+        fn tell(&self) {
+            self.watches().iter().for_each(|watch| watch.0(Change::Anything));
+        }
+    }
+
+    /// One watch serves all, in their order, and ends with the last of them.
+    #[test]
+    fn watchers_share_a_watch_and_are_told_in_order() {
+        let manual = Manual::default();
+        let shared = SharedChangeSource::new(manual.clone());
+        assert_eq!(manual.watches().len(), 0);
+
+        let told: Arc<Mutex<Vec<&str>>> = Arc::default();
+        let watch = |name| {
+            let told = Arc::clone(&told);
+            shared.watch(Box::new(move |_| told.lock().push(name)))
+        };
+        let first = watch("first");
+        let second = watch("second");
+        assert_eq!(manual.watches().len(), 1);
+        manual.tell();
+        assert_eq!(*told.lock(), ["first", "second"]);
+
+        drop(first);
+        let third = watch("third");
+        manual.tell();
+        assert_eq!(told.lock()[2..], ["second", "third"]);
+        drop((second, third));
+        assert_eq!(manual.watches().len(), 0);
+
+        let _fourth = watch("fourth");
+        assert_eq!(manual.watches().len(), 1);
+    }
+}
