@@ -11,6 +11,9 @@ use aws_sdk_dynamodb::config::interceptors::FinalizerInterceptorContextRef;
 use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_dynamodb::error::BoxError;
 use aws_smithy_runtime_api::client::connection::CaptureSmithyConnection;
+use flagstore_core::ErrorKind;
+
+use crate::error::Failure;
 
 /// Set when an attempt was sent and got no answer, or a server's error, which does not say either.
 #[derive(Debug, Clone, Default)]
@@ -19,6 +22,16 @@ pub(crate) struct Doubt(Arc<AtomicBool>);
 impl Doubt {
     pub(crate) fn exists(&self) -> bool {
         self.0.load(Ordering::Acquire)
+    }
+
+    /// The failure of the write, which may have happened for all that.
+    pub(crate) fn about(&self, failure: Failure) -> Failure {
+        let in_doubt = self.exists() || matches!(failure, Failure::BadAnswer(_));
+        if in_doubt && failure.kind() != ErrorKind::Timeout {
+            Failure::InDoubt(failure.into())
+        } else {
+            failure
+        }
     }
 }
 

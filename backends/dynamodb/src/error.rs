@@ -15,6 +15,9 @@ pub(crate) enum Failure {
     #[error("not an item: {0}")]
     NotAnItem(String),
 
+    #[error("what is stored there cannot be read: {0}")]
+    NotReadable(String),
+
     #[error("larger than the 400 KB that DynamoDB can hold, or under a key that it cannot have")]
     TooLarge,
 
@@ -99,7 +102,7 @@ pub(crate) enum Failure {
 impl Failure {
     pub(crate) fn kind(&self) -> ErrorKind {
         match self {
-            Self::NotAnItem(_) => ErrorKind::Corrupt,
+            Self::NotAnItem(_) | Self::NotReadable(_) => ErrorKind::Corrupt,
             Self::TooLarge => ErrorKind::TooLarge,
             Self::NoAnswer(_) | Self::Unfinished { .. } | Self::InDoubt(_) => ErrorKind::Timeout,
             // Only a builder says `Config`. These are found out when the table is first used, which then does
@@ -185,6 +188,16 @@ fn of_service(code: &str, message: &str) -> Failure {
         // Somebody's transaction has the item.
         "TransactionConflictException" => Failure::Server(both()),
         _ => Failure::Other(both()),
+    }
+}
+
+/// Why a transaction was cancelled, as far as it is not a condition.
+pub(crate) fn of_cancellation(code: &str, message: &str) -> Failure {
+    match code {
+        "TransactionConflict" => Failure::Server(format!("{code}: somebody else is writing the same rows")),
+        "ThrottlingError" | "ProvisionedThroughputExceeded" => Failure::Throttled,
+        "ValidationError" if message.contains("tem size") => Failure::TooLarge,
+        _ => Failure::Other(format!("the transaction was cancelled: {code}: {message}")),
     }
 }
 

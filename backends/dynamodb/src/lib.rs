@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod batch;
+mod big_segments;
 mod builder;
 mod client;
 mod codec;

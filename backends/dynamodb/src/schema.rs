@@ -6,6 +6,8 @@
 //! [P:]features                  flag key           version N, item S (the JSON, byte for byte as given)
 //! [P:]segments                  segment key        version N, item S
 //! [P:]$inited                   [P:]$inited        none
+//! [P:]big_segments_metadata     the same           synchronizedOn N (milliseconds since 1970), lastVersion S
+//! [P:]big_segments_user         context hash       included SS, excluded SS: references of segments
 //! ```
 //!
 //! A tombstone is a row like any other, with `"deleted":true` in its JSON. Other writers put theirs
@@ -28,6 +30,15 @@ pub(crate) const DELETED: &str = "deleted";
 pub(crate) const IS_NEWER: &str =
     "attribute_not_exists(#namespace) or attribute_not_exists(#key) or :version > #version";
 
+/// When the Big Segments were up to date, a number.
+pub(crate) const SYNCHRONIZED_ON: &str = "synchronizedOn";
+/// The version to which the patches of Big Segments have led, a string.
+pub(crate) const LAST_VERSION: &str = "lastVersion";
+/// The references of the segments that include a context, a set of strings; no set is empty.
+pub(crate) const INCLUDED: &str = "included";
+/// The same of those that exclude it.
+pub(crate) const EXCLUDED: &str = "excluded";
+
 const INITIALIZED: &str = "$inited";
 
 /// DynamoDB's limits, in bytes.
@@ -47,6 +58,16 @@ pub(crate) fn initialized(prefix: &str) -> String {
     namespace(prefix, INITIALIZED)
 }
 
+/// Both keys of the row that says how up to date the Big Segments are.
+pub(crate) fn big_segments_metadata(prefix: &str) -> String {
+    namespace(prefix, "big_segments_metadata")
+}
+
+/// The partition key of what contexts are in.
+pub(crate) fn big_segments_user(prefix: &str) -> String {
+    namespace(prefix, "big_segments_user")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,6 +82,14 @@ mod tests {
         assert_eq!(namespace("a:b", "segments"), "a:b:segments");
         assert_eq!(initialized(""), "$inited");
         assert_eq!(initialized("production"), "production:$inited");
+        assert_eq!(
+            [SYNCHRONIZED_ON, LAST_VERSION, INCLUDED, EXCLUDED],
+            ["synchronizedOn", "lastVersion", "included", "excluded"]
+        );
+        assert_eq!(big_segments_metadata(""), "big_segments_metadata");
+        assert_eq!(big_segments_metadata("production"), "production:big_segments_metadata");
+        assert_eq!(big_segments_user(""), "big_segments_user");
+        assert_eq!(big_segments_user("production"), "production:big_segments_user");
         assert_eq!(
             IS_NEWER,
             "attribute_not_exists(#namespace) or attribute_not_exists(#key) or :version > #version"

@@ -55,7 +55,7 @@ impl DynamoDbStore {
 
     /// Runs on the bridge what works on the table with a client that can sign, and gives its failure a place and a
     /// name.
-    fn run<T, F>(
+    pub(crate) fn run<T, F>(
         &self,
         operation: &'static str,
         timeout: Duration,
@@ -227,13 +227,7 @@ async fn put(
     if let Some(PutItemError::ConditionalCheckFailedException(refused)) = error.as_service_error() {
         return Ok(Some(refused.item().cloned().unwrap_or_default()));
     }
-    let failure = Failure::from(error);
-    let in_doubt = doubt.exists() || matches!(failure, Failure::BadAnswer(_));
-    Err(if in_doubt && failure.kind() != ErrorKind::Timeout {
-        Failure::InDoubt(failure.into())
-    } else {
-        failure
-    })
+    Err(doubt.about(error.into()))
 }
 
 /// What would be refused is not sent.

@@ -44,6 +44,9 @@ pub(crate) enum Failure {
     #[error("the server answered with something else: {0}")]
     Unexpected(String),
 
+    #[error("what is stored there is not a time, which would be a number of milliseconds since 1970")]
+    NotATime,
+
     #[error("the server did not execute the transaction")]
     NotExecuted,
 
@@ -72,7 +75,7 @@ impl Failure {
             | Self::Late
             | Self::NotExecuted
             | Self::Raced => ErrorKind::Unavailable,
-            Self::NotAnItem(_) | Self::NotText => ErrorKind::Corrupt,
+            Self::NotAnItem(_) | Self::NotText | Self::NotATime => ErrorKind::Corrupt,
             Self::Unexpected(_) => ErrorKind::Other,
         }
     }

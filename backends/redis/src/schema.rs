@@ -5,9 +5,15 @@
 //! P:segments    HASH      the same for segments
 //! P:<kind>      HASH      the same for any other kind
 //! P:$inited     STRING    empty; that it is there is what counts
+//!
+//! P:big_segments_synchronized_on   STRING   when the Big Segments were up to date: milliseconds since 1970, decimal
+//! P:big_segment_include:H          SET      the references of the segments that include the context with hash H
+//! P:big_segment_exclude:H          SET      the same of those that exclude it
+//! P:big_segments_cursor            STRING   the version to which the patches of Big Segments have led
+//! P:big_segments_lock              STRING   empty; written to with every patch, so that it can be watched
 //! ```
 //!
-//! `P` is the prefix. The version stands only in the JSON. No key ever expires.
+//! `P` is the prefix. The version of an item stands only in the JSON. No key ever expires.
 
 use flagstore_core::Kind;
 
@@ -46,6 +52,31 @@ impl Keys {
         &self.inited
     }
 
+    /// When the Big Segments were up to date.
+    pub(crate) fn synchronized_on(&self) -> String {
+        format!("{}:big_segments_synchronized_on", self.prefix)
+    }
+
+    /// The segments that include a context.
+    pub(crate) fn included(&self, context_hash: &str) -> String {
+        format!("{}:big_segment_include:{context_hash}", self.prefix)
+    }
+
+    /// The segments that exclude a context.
+    pub(crate) fn excluded(&self, context_hash: &str) -> String {
+        format!("{}:big_segment_exclude:{context_hash}", self.prefix)
+    }
+
+    /// The version to which the patches of Big Segments have led.
+    pub(crate) fn cursor(&self) -> String {
+        format!("{}:big_segments_cursor", self.prefix)
+    }
+
+    /// What is written to with every patch.
+    pub(crate) fn lock(&self) -> String {
+        format!("{}:big_segments_lock", self.prefix)
+    }
+
     /// The kind whose items are under this key; `None` for the mark, and for what is not of this prefix.
     pub(crate) fn kind_of(&self, key: &[u8]) -> Option<Kind> {
         let key = std::str::from_utf8(key).ok().filter(|key| *key != self.inited)?;
@@ -71,6 +102,11 @@ mod tests {
         assert_eq!(keys.items(&Kind::new("mock1")), "env:mock1");
         assert_eq!(keys.inited(), "env:$inited");
         assert_eq!(keys.beginning(), "env:");
+        assert_eq!(keys.synchronized_on(), "env:big_segments_synchronized_on");
+        assert_eq!(keys.included("aB/+="), "env:big_segment_include:aB/+=");
+        assert_eq!(keys.excluded("aB/+="), "env:big_segment_exclude:aB/+=");
+        assert_eq!(keys.cursor(), "env:big_segments_cursor");
+        assert_eq!(keys.lock(), "env:big_segments_lock");
     }
 
     /// No prefix and an empty one are the same as the default of every SDK.

@@ -81,14 +81,14 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Watches a key, and gets a field of the hash under it in the same round trip.
-    pub(crate) fn watch(&mut self, key: &str, field: &str) -> Result<Option<Vec<u8>>, Failure> {
+    /// Watches a key, and reads a text in the same round trip.
+    pub(crate) fn watch(&mut self, key: &str, read: &Cmd) -> Result<Option<Vec<u8>>, Failure> {
         self.is_in_between = true;
         let mut commands = redis::cmd("WATCH").arg(key).get_packed_command();
         if self.is_asking {
             commands.extend_from_slice(ASKING);
         }
-        redis::cmd("HGET").arg(key).arg(field).write_packed_command(&mut commands);
+        read.write_packed_command(&mut commands);
         let mut replies = self.exchange(&commands, 2 + usize::from(self.is_asking))?;
         let stored = replies.pop();
         for reply in replies {

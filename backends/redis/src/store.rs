@@ -19,9 +19,9 @@ use crate::upsert::Upserts;
 /// Made by [`RedisStore::builder`]. Connections are opened when they are first needed, and closed with the
 /// store.
 pub struct RedisStore {
-    connections: Connections,
-    keys: Keys,
-    timeout: Duration,
+    pub(crate) connections: Connections,
+    pub(crate) keys: Keys,
+    pub(crate) timeout: Duration,
     init_timeout: Duration,
     flags_mean_initialized: bool,
     upserts: Upserts,

@@ -147,8 +147,10 @@ fn in_a_transaction(
 }
 
 fn by_watching(session: &mut Session, hash: &str, key: &str, item: &Item) -> Result<Upsert, Failure> {
+    let mut hget = redis::cmd("HGET");
+    hget.arg(hash).arg(key);
     for round in 0..WATCHED_ROUNDS {
-        let stored = session.watch(hash, key)?;
+        let stored = session.watch(hash, &hget)?;
         if let Some(Ok(current)) = stored.map(|stored| item_in(&stored))
             && current.version() >= item.version()
         {

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod big_segments;
 mod builder;
 mod changes;
 mod codec;

@@ -1,7 +1,7 @@
 //! What is in the database, and how a database becomes ours.
 //!
 //! ```text
-//! application_id  1179404115, which is "FLGS" in ASCII     user_version  2     journal_mode  WAL
+//! application_id  1179404115, which is "FLGS" in ASCII     user_version  3     journal_mode  WAL
 //!
 //! items                  one row for each item and each tombstone
 //!   prefix    TEXT  \
@@ -17,6 +17,17 @@
 //! checkpoints            one row
 //!   database  INTEGER    made up when the database was claimed
 //!   number    INTEGER    goes up before each checkpoint
+//!
+//! big_segments_members   one row for each context and each list of a Big Segment that it is in
+//!   prefix        TEXT     \
+//!   context_hash  TEXT      \  together
+//!   segment_ref   TEXT      /  unique
+//!   included      INTEGER  /   1 in the list of those who are included, 0 in that of the excluded
+//!
+//! big_segments_metadata  one row for each prefix that has Big Segments
+//!   prefix           TEXT
+//!   synchronized_on  INTEGER  milliseconds since 1970, or NULL
+//!   version          TEXT     to which the patches have led
 //! ```
 //!
 //! A database without tables and without an application's marks is claimed. One that another application
@@ -37,7 +48,7 @@ const MOMENT: Duration = Duration::from_millis(1);
 /// What leads from each schema to the next: the database's `user_version` is how many of them it has had.
 ///
 /// To change the schema, add a step. Never edit one that was released.
-const STEPS: [&str; 2] = [
+const STEPS: [&str; 3] = [
     // An ordinary table with a unique index, not WITHOUT ROWID: that one holds 1000 bytes of a row inside its
     // tree and moves the rest to pages of its own. Measured with 10 000 items of 3 KB, it takes 3.5 times as
     // long for a get and an upsert, and is no faster for a get_all. At 0.5 KB, the size of the smallest flags,
@@ -55,6 +66,19 @@ const STEPS: [&str; 2] = [
     CREATE TABLE initialized (prefix TEXT PRIMARY KEY NOT NULL) STRICT, WITHOUT ROWID;",
     "CREATE TABLE checkpoints (database INTEGER NOT NULL, number INTEGER NOT NULL) STRICT;
     INSERT INTO checkpoints VALUES (random(), 1);",
+    // Here WITHOUT ROWID is right: the rows are short, and what a context is in lies side by side.
+    "CREATE TABLE big_segments_members (
+        prefix TEXT NOT NULL,
+        context_hash TEXT NOT NULL,
+        segment_ref TEXT NOT NULL,
+        included INTEGER NOT NULL,
+        PRIMARY KEY (prefix, context_hash, segment_ref, included)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE big_segments_metadata (
+        prefix TEXT PRIMARY KEY NOT NULL,
+        synchronized_on INTEGER,
+        version TEXT NOT NULL DEFAULT ''
+    ) STRICT, WITHOUT ROWID;",
 ];
 
 const NEWEST: i32 = STEPS.len() as i32;
@@ -152,7 +176,7 @@ mod tests {
         let connection = claimed();
         let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0)).unwrap();
         assert_eq!(pragma("application_id"), 1_179_404_115);
-        assert_eq!(pragma("user_version"), 2);
+        assert_eq!(pragma("user_version"), 3);
     }
 
     /// The tables and columns are part of the format, and a change needs a new step.
@@ -166,8 +190,27 @@ mod tests {
             columns,
             "items.id INTEGER, items.prefix TEXT, items.kind TEXT, items.key TEXT, items.version INTEGER, \
              items.deleted INTEGER, items.json TEXT, initialized.prefix TEXT, \
-             checkpoints.database INTEGER, checkpoints.number INTEGER"
+             checkpoints.database INTEGER, checkpoints.number INTEGER, \
+             big_segments_members.prefix TEXT, big_segments_members.context_hash TEXT, \
+             big_segments_members.segment_ref TEXT, big_segments_members.included INTEGER, \
+             big_segments_metadata.prefix TEXT, big_segments_metadata.synchronized_on INTEGER, \
+             big_segments_metadata.version TEXT"
         );
+    }
+
+    /// A database of the first schema, which had no Big Segments, keeps what it has and gets the rest.
+    #[test]
+    fn an_older_schema_is_brought_up_to_date() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(STEPS[0]).unwrap();
+        connection.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
+        connection.pragma_update(None, "user_version", 1).unwrap();
+        connection.execute("INSERT INTO initialized VALUES ('kept')", []).unwrap();
+        claim_now(&mut connection).unwrap();
+        let count = |sql| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+        assert_eq!(count("SELECT count(*) FROM initialized"), 1);
+        assert_eq!(count("SELECT count(*) FROM big_segments_members"), 0);
+        assert_eq!(count("PRAGMA user_version"), 3);
     }
 
     /// A claimed database is left as it is.
