@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_utils::atomic::AtomicCell;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::status::BigSegmentStoreStatus;
+use crate::listeners::Listeners;
 use crate::{BigSegmentStore, ErrorKind, StoreError};
 
 /// The one-word name of what has the cache and the status, in errors.
@@ -20,6 +21,7 @@ pub(super) struct Monitor {
     state: Mutex<State>,
     /// Told when a poll is back.
     polled: Condvar,
+    listeners: Listeners<BigSegmentStoreStatus>,
 }
 
 struct State {
@@ -34,7 +36,13 @@ struct State {
 impl Monitor {
     pub(super) fn new(store: Arc<dyn BigSegmentStore>, stale_after: Duration) -> Self {
         let state = State { store: Some(store), is_being_polled: false, is_watched: false };
-        Self { stale_after, status: AtomicCell::new(None), state: Mutex::new(state), polled: Condvar::new() }
+        Self {
+            stale_after,
+            status: AtomicCell::new(None),
+            state: Mutex::new(state),
+            polled: Condvar::new(),
+            listeners: Listeners::new(),
+        }
     }
 
     /// The status. Who asks before the first poll is back waits for it, and makes it if nobody has begun to.
@@ -44,31 +52,27 @@ impl Monitor {
         }
         let mut state = self.state.lock();
         loop {
-            if let Some(status) = self.status.load() {
-                return status;
-            }
-            if state.is_being_polled {
-                self.polled.wait(&mut state);
-            } else {
-                drop(state);
-                self.poll();
-                state = self.state.lock();
+            match self.status.load() {
+                Some(status) => return status,
+                None if state.is_being_polled => self.polled.wait(&mut state),
+                None => self.poll_now(&mut state),
             }
         }
     }
 
     /// Asks the database how up to date it is, unless somebody is just doing that.
     pub(super) fn poll(&self) {
-        let store = {
-            let mut state = self.state.lock();
-            if state.is_being_polled {
-                return;
-            }
-            state.is_being_polled = true;
-            state.store.clone()
-        };
-        let answer = ask(store, "get_metadata", |store| store.get_metadata());
         let mut state = self.state.lock();
+        if !state.is_being_polled {
+            self.poll_now(&mut state);
+        }
+    }
+
+    /// The lock is not held while the database is asked.
+    fn poll_now(&self, state: &mut MutexGuard<'_, State>) {
+        state.is_being_polled = true;
+        let store = state.store.clone();
+        let answer = MutexGuard::unlocked(state, || ask(store, "get_metadata", |store| store.get_metadata()));
         state.is_being_polled = false;
         let status = match &answer {
             Ok(Some(synchronized_on)) if synchronized_on.age() < self.stale_after => {
@@ -77,7 +81,7 @@ impl Monitor {
             Ok(_) => BigSegmentStoreStatus::STALE,
             Err(_) => BigSegmentStoreStatus::UNAVAILABLE,
         };
-        self.set(&state, status, answer.err().as_ref());
+        self.set(state, status, answer.err().as_ref());
         self.polled.notify_all();
     }
 
@@ -100,15 +104,22 @@ impl Monitor {
         answer
     }
 
-    /// Says whether somebody polls again and again from now on.
-    pub(super) fn set_watched(&self, is_watched: bool) {
-        self.state.lock().is_watched = is_watched;
+    pub(super) fn listeners(&self) -> &Listeners<BigSegmentStoreStatus> {
+        &self.listeners
+    }
+
+    /// Says whether somebody polls again and again from now on. False if there is nothing to poll any more.
+    pub(super) fn set_watched(&self, is_watched: bool) -> bool {
+        let mut state = self.state.lock();
+        state.is_watched = is_watched && state.store.is_some();
+        state.is_watched
     }
 
     /// Asks nobody any more, and lets go of the store.
     pub(super) fn end(&self) -> Option<Arc<dyn BigSegmentStore>> {
         let mut state = self.state.lock();
         self.status.store(Some(BigSegmentStoreStatus::UNAVAILABLE));
+        self.polled.notify_all();
         state.store.take()
     }
 
@@ -122,6 +133,7 @@ impl Monitor {
         if before == status {
             return;
         }
+        self.listeners.tell(&status);
         match (status, why) {
             (_, Some(error)) => tracing::warn!(%error, "Big Segments are unavailable"),
             (BigSegmentStoreStatus::HEALTHY, _) => tracing::info!("Big Segments are up to date again"),

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use super::monitor::Monitor;
 use super::status::BigSegmentStoreStatus;
+use crate::Subscription;
 
 /// What a [`BigSegmentStoreWrapper`](crate::BigSegmentStoreWrapper) knows of its database, for whoever wants to
 /// watch it.
@@ -20,5 +21,22 @@ impl BigSegmentStoreStatusProvider {
     #[must_use]
     pub fn status(&self) -> BigSegmentStoreStatus {
         self.0.status()
+    }
+
+    /// Calls the listener with every change of the status, until the [`Subscription`] is dropped. The first poll
+    /// is one if it finds the database stale or unavailable.
+    ///
+    /// Each listener is called in the order of the changes, on a thread of its own, as those of
+    /// [`DataStoreStatusProvider::add_listener`](crate::DataStoreStatusProvider::add_listener) are.
+    pub fn add_listener(
+        &self,
+        listener: impl Fn(BigSegmentStoreStatus) + Send + Sync + 'static,
+    ) -> Subscription {
+        self.0.listeners().add(listener)
+    }
+
+    /// Stops calling the listener: the same as dropping it.
+    pub fn remove_listener(&self, subscription: Subscription) {
+        drop(subscription);
     }
 }

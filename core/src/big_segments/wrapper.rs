@@ -1,13 +1,15 @@
 use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use super::monitor::Monitor;
+use crate::background::{Background, Next};
 use crate::{
     BigSegmentMembership, BigSegmentStore, BigSegmentStoreStatus, BigSegmentStoreStatusProvider,
     BigSegmentsStatus, context_hash,
@@ -57,6 +59,8 @@ type Memberships = Cache<String, BigSegmentMembership>;
 struct Shared {
     settings: Settings,
     monitor: Arc<Monitor>,
+    /// `None` while the polling is off.
+    poller: Mutex<Option<Background>>,
     /// By context key. Clearing it puts another in its place: moka's own way would leave in the cache what a
     /// query brings that began before.
     memberships: RwLock<Memberships>,
@@ -69,7 +73,10 @@ impl BigSegmentStoreWrapper {
         let name = store.to_string();
         let monitor = Arc::new(Monitor::new(store, settings.stale_after));
         let memberships = RwLock::new(settings.cache());
-        Self(Arc::new(Shared { settings, monitor, memberships, name }))
+        let poller = Mutex::default();
+        let this = Self(Arc::new(Shared { settings, monitor, poller, memberships, name }));
+        this.set_polling_active(true);
+        this
     }
 
     /// What is known of the context of this key (not its hash).
@@ -105,20 +112,39 @@ impl BigSegmentStoreWrapper {
 
     /// Turns the polling of the status off or on again. While it is off, the status stays as it is. On at first.
     pub fn set_polling_active(&self, active: bool) {
-        self.0.monitor.set_watched(active);
+        let mut poller = self.0.poller.lock();
+        if !self.0.monitor.set_watched(active) {
+            *poller = None;
+        } else if poller.is_none() {
+            poller.insert(poll(&self.0.monitor, self.0.settings.status_poll_interval)).wake();
+        }
     }
 
     /// Ends the polling, forgets everything, [stops](BigSegmentStore::stop) the store and lets go of it: its
     /// connections end if nobody else holds it. After that the status is unavailable, and every query has
     /// [`StoreError`](BigSegmentsStatus::StoreError). A second time it does nothing.
     pub fn stop(&self) {
-        self.set_polling_active(false);
         let store = self.0.monitor.end();
+        self.set_polling_active(false);
         self.clear_cache();
         if let Some(store) = store {
             store.stop();
         }
     }
+}
+
+/// Polls the status at once, if that has not been done yet, and then at this interval.
+fn poll(monitor: &Arc<Monitor>, interval: Duration) -> Background {
+    let (monitor, is_first) = (Arc::downgrade(monitor), AtomicBool::new(true));
+    Background::new("flagstore-big-segments", move || {
+        let Some(monitor) = monitor.upgrade() else { return Next::Rest };
+        if is_first.swap(false, Ordering::Relaxed) {
+            monitor.status();
+        } else {
+            monitor.poll();
+        }
+        Next::After(interval)
+    })
 }
 
 impl Shared {
