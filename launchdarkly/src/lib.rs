@@ -1,10 +1,12 @@
 #![doc = include_str!("../README.md")]
 
+mod evaluation;
 mod factory;
 mod flagstore;
 mod model;
 mod readable;
 
+pub use evaluation::{AllFlagsOptions, BigSegmentsClient, Evaluation, Evaluator, FlagsState};
 pub use factory::{FlagstoreFactory, cached_data_store, data_store};
 pub use launchdarkly_server_sdk;
 

@@ -93,22 +93,11 @@ impl<T> Default for Texts<T> {
 
 impl Text {
     /// The text that says to the SDK what is meant, and if there is none, why.
-    ///
-    /// Much of what could be put right is no error to the SDK, such as most properties that are null. And not all that
-    /// it can parse it understands: a variation of `1.0` makes a flag that counts as malformed.
     fn try_out<T: Readable>(json: &str) -> (Self, Option<serde_json::Error>) {
-        let stored = serde_json::from_str::<T>(json);
-        let Some(repaired) = T::MODEL.repair(json) else {
-            return match stored {
-                Ok(_) => (Self::AsStored, None),
-                Err(error) => (Self::Unreadable, Some(error)),
-            };
-        };
-        match (stored, serde_json::from_str::<T>(&repaired)) {
-            (Ok(stored), Ok(repaired)) if is_same(&stored, &repaired) => (Self::AsStored, None),
-            (_, Ok(_)) => (Self::Repaired(repaired.into()), None),
-            (Ok(_), Err(_)) => (Self::AsStored, None),
-            (Err(_), Err(error)) => (Self::Unreadable, Some(error)),
+        match read::<T>(json) {
+            Ok((_, None)) => (Self::AsStored, None),
+            Ok((_, Some(repaired))) => (Self::Repaired(repaired.into()), None),
+            Err(error) => (Self::Unreadable, Some(error)),
         }
     }
 
@@ -118,6 +107,20 @@ impl Text {
             Self::Repaired(text) => Some(text.to_string()),
             Self::Unreadable => None,
         }
+    }
+}
+
+/// What is meant by the JSON, and the text that says it, where that is another one.
+///
+/// Much of what could be put right is no error to the SDK, such as most properties that are null. And not all that it can
+/// parse it understands: a variation of `1.0` makes a flag that counts as malformed.
+pub(crate) fn read<T: Readable>(json: &str) -> serde_json::Result<(T, Option<String>)> {
+    let stored = serde_json::from_str::<T>(json);
+    let Some(repaired) = T::MODEL.repair(json) else { return stored.map(|stored| (stored, None)) };
+    match (stored, serde_json::from_str::<T>(&repaired)) {
+        (Ok(stored), Ok(meant)) if is_same(&stored, &meant) => Ok((stored, None)),
+        (_, Ok(meant)) => Ok((meant, Some(repaired))),
+        (stored, Err(error)) => stored.map(|stored| (stored, None)).map_err(|_| error),
     }
 }
 
