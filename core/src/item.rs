@@ -50,9 +50,11 @@ struct Inner {
     decoded: OnceLock<Box<Decoded>>,
 }
 
+/// What the item is as one type. A list, since hardly ever more than two types are asked for.
 struct Decoded {
     type_id: TypeId,
     value: Result<Arc<dyn Any + Send + Sync>, DecodeError>,
+    next: OnceLock<Box<Self>>,
 }
 
 impl Item {
@@ -146,8 +148,8 @@ impl Item {
 
     /// The JSON as a value of type `T`, or `None` for a tombstone.
     ///
-    /// The first type that is asked for is decoded once, and then shared by all clones of this item, also
-    /// when it fails. Other types are decoded each time.
+    /// Each type that is asked for is decoded once, and then shared by all clones of this item, also when it
+    /// fails.
     ///
     /// # Errors
     ///
@@ -159,19 +161,18 @@ impl Item {
         if self.is_deleted() {
             return Ok(None);
         }
-        let decoded = self.0.decoded.get_or_init(|| {
-            let value = self.decode_anew::<T>().map(|value| value as Arc<dyn Any + Send + Sync>);
-            Box::new(Decoded { type_id: TypeId::of::<T>(), value })
-        });
-        if decoded.type_id != TypeId::of::<T>() {
-            return self.decode_anew().map(Some);
+        let type_id = TypeId::of::<T>();
+        let decode = || {
+            let value = serde_json::from_str::<T>(self.json());
+            let value = value.map(|value| Arc::new(value) as Arc<dyn Any + Send + Sync>).map_err(Into::into);
+            Box::new(Decoded { type_id, value, next: OnceLock::new() })
+        };
+        let mut decoded = self.0.decoded.get_or_init(decode);
+        while decoded.type_id != type_id {
+            decoded = decoded.next.get_or_init(decode);
         }
         let value = Arc::clone(decoded.value.as_ref().map_err(Clone::clone)?);
         Ok(value.downcast().ok())
-    }
-
-    fn decode_anew<T: DeserializeOwned>(&self) -> Result<Arc<T>, DecodeError> {
-        Ok(Arc::new(serde_json::from_str(self.json())?))
     }
 }
 

@@ -56,8 +56,7 @@ fn main() -> Result<(), Error> {
 
     let evaluator = Evaluator::new(store.clone()).with_big_segments(big_segments.clone());
     let scoped = BigSegmentsClient::build(daemon(), store.clone(), big_segments)?;
-    let official =
-        Client::build(daemon().data_store(cached_data_store(store).no_caching()).build()?)?;
+    let official = Client::build(daemon().data_store(cached_data_store(store).no_caching()).build()?)?;
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     let _entered = runtime.enter();
     let in_memory = in_memory(&flags, &segments)?;

@@ -132,7 +132,17 @@ fn an_item_and_its_clones_are_decoded_once() {
     let second = clone.decode::<Flag>().unwrap().unwrap();
     assert!(first.0 && Arc::ptr_eq(&first, &second));
     assert_eq!(DECODED.load(Ordering::Relaxed), 1);
-    assert!(item.decode::<serde_json::Value>().unwrap().is_some(), "another type is decoded as well");
+}
+
+#[test]
+fn each_type_is_decoded_once_whatever_was_asked_for_before() {
+    let item = Item::parse(r#"{"version":1,"on":"yes"}"#).unwrap();
+    assert!(item.decode::<Counted>().is_err());
+    let value = item.decode::<serde_json::Value>().unwrap().unwrap();
+    let map = item.decode::<serde_json::Map<String, serde_json::Value>>().unwrap().unwrap();
+    assert!(item.decode::<Counted>().is_err());
+    assert!(Arc::ptr_eq(&value, &item.decode().unwrap().unwrap()), "the second type");
+    assert!(Arc::ptr_eq(&map, &item.clone().decode().unwrap().unwrap()), "the third type");
 }
 
 #[test]
