@@ -2,8 +2,10 @@
 
 use std::sync::{Arc, Mutex, Once};
 
-use flagstore_core::Kind;
+use flagstore_core::{CacheMode, CachingStoreWrapper, FeatureStore, Item, Kind, MemoryStore, Upsert};
+use flagstore_launchdarkly::{AllFlagsOptions, BigSegmentsClient, Evaluator};
 use launchdarkly_server_sdk::FlagDetailConfig;
+use launchdarkly_server_sdk::{ConfigBuilder, NullEventProcessorBuilder};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use crate::support::{Store, TestStore, daemon, daemon_client, evaluate, flag, plug, put, uncached, user};
@@ -93,6 +95,53 @@ fn an_item_that_does_not_parse_is_logged_once_for_each_version() {
     }
     let of_sdk = recorded("failed to convert serialized item");
     assert!(of_sdk.is_empty(), "the SDK does not say which: {of_sdk:?}");
+}
+
+/// Our evaluator names it too, once for each version.
+#[test]
+fn the_evaluator_names_what_it_cannot_parse_once_for_each_version() {
+    record();
+    let store = CachingStoreWrapper::builder(MemoryStore::new()).mode(CacheMode::Off).build().unwrap();
+    let evaluator = Evaluator::new(store.clone());
+    for version in [1, 2] {
+        let wrong = format!(r#"{{"key":"evaluator-once","version":{version},"on":"yes"}}"#);
+        let wrong = Item::parse(wrong).unwrap();
+        assert_eq!(store.upsert(&Kind::FEATURES, "evaluator-once", &wrong).unwrap(), Upsert::Applied);
+        for _ in 0..3 {
+            assert!(evaluator.bool_variation(&user(), "evaluator-once", true));
+            let _ = evaluator.all_flags(&user(), AllFlagsOptions::new());
+        }
+    }
+    let messages: Vec<_> = recorded("evaluator-once").into_iter().map(|(_, _, message)| message).collect();
+    assert_eq!(messages.len(), 2, "{messages:?}");
+    for (message, version) in messages.iter().zip(1..) {
+        let expected = format!(
+            "features/evaluator-once counts as missing, because version {version} cannot be parsed: invalid type"
+        );
+        assert!(message.starts_with(&expected), "{message}");
+    }
+}
+
+/// Whoever evaluates past our client is told, once, and how it is done.
+#[test]
+fn a_big_segment_without_a_context_is_logged_once() {
+    record();
+    let store = CachingStoreWrapper::builder(MemoryStore::new()).build().unwrap();
+    let rule = r#""rules":[{"clauses":[{"attribute":"","op":"segmentMatch","values":["logged-big"]}]}]"#;
+    let flag = flag("in-big", 1, false).replace(r#""rules":[]"#, rule);
+    let segment = r#"{"key":"logged-big","version":1,"unbounded":true,"generation":1}"#;
+    for (kind, key, json) in [(Kind::FEATURES, "in-big", &*flag), (Kind::SEGMENTS, "logged-big", segment)] {
+        assert_eq!(store.upsert(&kind, key, &Item::parse(json).unwrap()).unwrap(), Upsert::Applied);
+    }
+    let config =
+        ConfigBuilder::new("key").daemon_mode(true).event_processor(&NullEventProcessorBuilder::new());
+    let client = BigSegmentsClient::build(config, store, None).unwrap();
+    for _ in 0..3 {
+        assert!(!client.client().bool_variation(&user(), "in-big", false));
+    }
+    let [(level, _, message)] = &recorded("logged-big")[..] else { panic!("one record") };
+    assert_eq!(*level, Level::Warn);
+    assert!(message.contains("inside its with_context"), "{message}");
 }
 
 /// The SDK asks for a boolean, so the reason can only be logged.
