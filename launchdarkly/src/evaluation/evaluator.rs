@@ -1,8 +1,9 @@
+use std::any::Any;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use flagstore_core::{BigSegmentStoreWrapper, FeatureStore, Item, Kind, StoreError};
+use flagstore_core::{BigSegmentStoreWrapper, CachingStoreWrapper, FeatureStore, Item, Kind, StoreError};
 use launchdarkly_server_sdk::{Context, Detail, EvalError, Flag, FlagValue, Segment};
 use launchdarkly_server_sdk_evaluation::{PrerequisiteEventRecorder, Store, evaluate};
 use parking_lot::Mutex;
@@ -56,7 +57,7 @@ use super::segment_forms::SegmentForms;
 /// ```
 #[derive(Clone)]
 pub struct Evaluator {
-    store: Arc<dyn FeatureStore>,
+    store: Source,
     big_segments: Option<BigSegmentStoreWrapper>,
     told: Arc<Told>,
 }
@@ -68,7 +69,7 @@ impl Evaluator {
     /// [`NotConfigured`](flagstore_core::BigSegmentsStatus::NotConfigured), and of a Big Segment only the rules count.
     #[must_use]
     pub fn new(store: impl FeatureStore) -> Self {
-        Self { store: Arc::new(store), big_segments: None, told: Arc::default() }
+        Self { store: Source::of(store), big_segments: None, told: Arc::default() }
     }
 
     /// Sets where to ask who is in a Big Segment. Defaults to nowhere.
@@ -219,7 +220,7 @@ impl Evaluator {
     }
 
     pub(super) fn store(&self) -> &dyn FeatureStore {
-        &*self.store
+        self.store.as_dyn()
     }
 
     fn get<T>(&self, kind: &Kind, key: &str) -> Result<Option<Arc<Parsed<T>>>, StoreError>
@@ -227,7 +228,11 @@ impl Evaluator {
         Parsed<T>: Send + Sync,
         T: FromJson + 'static,
     {
-        Ok(self.store.get(kind, key)?.and_then(|item| self.parsed(kind, key, &item)))
+        let parsed = |item: &Item| self.parsed(kind, key, item);
+        Ok(match &self.store {
+            Source::Cached(store) => store.read(kind, key, parsed)?.flatten(),
+            Source::Other(store) => store.get(kind, key)?.as_ref().and_then(parsed),
+        })
     }
 
     /// What is parsed of an item. If it cannot be parsed, it is logged once why.
@@ -253,8 +258,31 @@ impl Evaluator {
 impl fmt::Debug for Evaluator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.big_segments {
-            Some(big_segments) => write!(f, "Evaluator({}, {big_segments})", self.store),
-            None => write!(f, "Evaluator({})", self.store),
+            Some(big_segments) => write!(f, "Evaluator({}, {big_segments})", self.store()),
+            None => write!(f, "Evaluator({})", self.store()),
+        }
+    }
+}
+
+#[derive(Clone)]
+enum Source {
+    /// From this one an item can be read without a copy of its handle, which is a good part of a short evaluation.
+    Cached(CachingStoreWrapper),
+    Other(Arc<dyn FeatureStore>),
+}
+
+impl Source {
+    fn of(store: impl FeatureStore) -> Self {
+        match (&store as &dyn Any).downcast_ref::<CachingStoreWrapper>() {
+            Some(cached) => Self::Cached(cached.clone()),
+            None => Self::Other(Arc::new(store)),
+        }
+    }
+
+    fn as_dyn(&self) -> &dyn FeatureStore {
+        match self {
+            Self::Cached(store) => store,
+            Self::Other(store) => &**store,
         }
     }
 }

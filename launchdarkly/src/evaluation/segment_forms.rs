@@ -96,9 +96,10 @@ impl FromJson for SegmentForms {
         let (_, repaired) = read::<Segment>(json)?;
         let parts: Parts<'_> = serde_json::from_str(repaired.as_deref().unwrap_or(json))?;
         Ok(Self {
-            included: parts.form(r#"[{"clauses":[]}]"#)?,
-            excluded: parts.form("[]")?,
-            neither: parts.form(parts.rules.get())?,
+            // With a kind, since the SDK tries to parse a rule with one before it tries one without.
+            included: parts.form(r#"[{"clauses":[],"rolloutContextKind":"user"}]"#, r#""""#)?,
+            excluded: parts.form("[]", r#""""#)?,
+            neither: parts.form(parts.rules.get(), parts.salt.get())?,
             members: if parts.unbounded {
                 Members::Big {
                     reference: parts
@@ -117,12 +118,11 @@ impl FromJson for SegmentForms {
 }
 
 impl Parts<'_> {
-    fn form(&self, rules: &str) -> serde_json::Result<Form> {
+    fn form(&self, rules: &str, salt: &str) -> serde_json::Result<Form> {
         let json = format!(
-            r#"{{"key":{},"version":{},"included":[],"excluded":[],"rules":{rules},"salt":{}}}"#,
+            r#"{{"key":{},"version":{},"included":[],"excluded":[],"rules":{rules},"salt":{salt}}}"#,
             Value::from(&*self.key),
-            self.version,
-            self.salt
+            self.version
         );
         Ok(Form { segment: serde_json::from_str(&json)?, json: json.into() })
     }

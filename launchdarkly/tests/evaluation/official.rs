@@ -1,5 +1,7 @@
 //! Without Big Segments our evaluator says what the official client says.
 
+use std::sync::Arc;
+
 use flagstore_core::{AllData, CachingStoreWrapper, FeatureStore, Kind, MemoryStore};
 use flagstore_launchdarkly::{AllFlagsOptions, Evaluator, cached_data_store};
 use launchdarkly_server_sdk::{Client, Context, EvalError, FlagDetailConfig, FlagFilter, FlagValue, Reason};
@@ -37,6 +39,8 @@ fn contexts() -> Vec<Context> {
 #[test]
 fn every_flag_of_an_environment_is_the_same() {
     let (client, evaluator, store) = both();
+    // Which the evaluator does not know to be a cache.
+    let any_store = Evaluator::new(Arc::new(store.clone()));
     let flags = store.all(&Kind::FEATURES).unwrap();
     assert!(flags.len() > 20);
     for context in contexts() {
@@ -44,6 +48,7 @@ fn every_flag_of_an_environment_is_the_same() {
             let ours = evaluator.variation_detail(&context, key, Value::Null);
             assert_eq!(ours.detail, client.variation_detail(&context, key, Value::Null), "{key} {context:?}");
             assert_eq!(ours.big_segments_status, None, "{key}");
+            assert_eq!(ours, any_store.variation_detail(&context, key, Value::Null), "{key}");
         }
     }
 }
