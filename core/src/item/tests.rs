@@ -142,7 +142,7 @@ fn each_type_is_decoded_once_whatever_was_asked_for_before() {
     let map = item.decode::<serde_json::Map<String, serde_json::Value>>().unwrap().unwrap();
     assert!(item.decode::<Counted>().is_err());
     assert!(Arc::ptr_eq(&value, &item.decode().unwrap().unwrap()), "the second type");
-    assert!(Arc::ptr_eq(&map, &item.clone().decode().unwrap().unwrap()), "the third type");
+    assert!(Arc::ptr_eq(&map, &item.decode().unwrap().unwrap()), "the third type");
 }
 
 #[test]
