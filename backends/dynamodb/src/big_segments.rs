@@ -64,6 +64,7 @@ impl BigSegmentUpdates for DynamoDbStore {
     fn set_metadata(&self, synchronized_on: UnixMillis) -> Result<(), StoreError> {
         self.run("set_metadata", self.timeout, move |table, client| async move {
             let key = schema::big_segments_metadata(&table.prefix);
+            table.prove(&client).await?;
             let doubt = Doubt::default();
             let update = client
                 .update_item()
@@ -81,6 +82,7 @@ impl BigSegmentUpdates for DynamoDbStore {
     fn apply_patch(&self, patch: &BigSegmentPatch) -> Result<PatchOutcome, StoreError> {
         let patch = patch.clone();
         self.run("apply_patch", self.timeout, |table, client| async move {
+            table.prove(&client).await?;
             let writer = Writer { table: &table.name, prefix: &table.prefix, patch: &patch };
             let contexts: Vec<_> = patch.by_context().into_iter().collect();
             let mut pieces = contexts.chunks(CONTEXTS_PER_TRANSACTION).peekable();

@@ -7,6 +7,7 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::config::{ProvideCredentials, SharedCredentialsProvider};
 use flagstore_core::{Bridge, StoreError};
+use tokio::sync::OnceCell;
 
 use crate::DynamoDbStore;
 use crate::client::Settings;
@@ -179,6 +180,7 @@ impl DynamoDbStoreBuilder {
         let init_timeouts =
             self.client.is_none().then(|| timeouts(attempt.max(self.init_timeout / 6), self.init_timeout));
         let from_config = |of: fn(&SdkConfig) -> Option<String>| self.sdk_config.as_ref().and_then(of);
+        let max_attempts = self.max_attempts.unwrap_or(MAX_ATTEMPTS);
         let settings = Settings {
             region: self
                 .region
@@ -190,7 +192,7 @@ impl DynamoDbStoreBuilder {
                 .or_else(|| from_config(|config| config.endpoint_url().map(str::to_owned))),
             timeouts: timeouts(attempt, self.timeout),
             credentials_provider: self.credentials_provider,
-            max_attempts: self.max_attempts.unwrap_or(MAX_ATTEMPTS),
+            max_attempts,
             sdk_config: self.sdk_config,
         };
         let table = Table {
@@ -198,7 +200,10 @@ impl DynamoDbStoreBuilder {
             name: self.table,
             prefix: self.prefix,
             init_concurrency: self.init_concurrency,
+            // Another's client has attempts of its own.
+            init_attempts: if init_timeouts.is_some() { max_attempts } else { 1 },
             init_timeouts,
+            proven: OnceCell::new(),
         };
         Ok(DynamoDbStore {
             bridge: Bridge::new(STORE)?,

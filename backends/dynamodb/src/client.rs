@@ -2,7 +2,7 @@
 
 use aws_config::{Region, SdkConfig};
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_sdk_dynamodb::config::retry::{RetryConfig, RetryPartition};
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Builder, IdentityCache, SharedCredentialsProvider};
 use std::time::Duration;
@@ -57,7 +57,10 @@ impl Settings {
         let identity = Identity::new(source, self.source());
         // The SDK's cache would load within an attempt, and anew in the next one if that takes too long.
         let builder = builder.credentials_provider(identity.held()).identity_cache(IdentityCache::no_cache());
-        let config = builder.timeout_config(self.timeouts.clone()).retry_config(retries).build();
+        // The tokens that retries cost are the store's own, and not those of all clients of the process.
+        let partition = RetryPartition::custom("flagstore").build();
+        let builder = builder.retry_config(retries).retry_partition(partition);
+        let config = builder.timeout_config(self.timeouts.clone()).build();
         // Not kept: the environment may tell the next time.
         if config.region().is_none() {
             return Err(Failure::NoRegion);

@@ -33,17 +33,33 @@ pub(crate) fn version(item: &Item) -> AttributeValue {
     AttributeValue::N(item.version().to_string())
 }
 
+/// A row's two keys and nothing else.
+pub(crate) fn keys(namespace: &str, key: &str) -> Row {
+    let text = |text: &str| AttributeValue::S(text.to_owned());
+    HashMap::from([(NAMESPACE.to_owned(), text(namespace)), (KEY.to_owned(), text(key))])
+}
+
+/// Whether this is the row of the item, with nothing more in it. The keys are taken for granted.
+pub(crate) fn is_row_of(item: &Item, row: &Row) -> bool {
+    row.len() == 4
+        && row.get(VERSION) == Some(&version(item))
+        && row.get(ITEM).and_then(|json| json.as_s().ok()).is_some_and(|json| json == item.json())
+}
+
 /// Whether the table can have a row under these keys. Elsewhere nothing can be stored, so nothing is.
 pub(crate) fn can_be_stored_under(namespace: &str, key: &str) -> bool {
     (1..=LONGEST_NAMESPACE).contains(&namespace.len()) && (1..=LONGEST_KEY).contains(&key.len())
 }
 
-/// Whether the table can hold the item: the size that everyone computes, the lengths of the names and values
-/// of all attributes and a little more.
-pub(crate) fn fits(namespace: &str, key: &str, item: &Item) -> bool {
+/// Whether the table can hold the item under these keys: by the size that everyone computes, and a little more.
+pub(crate) fn can_be_stored(namespace: &str, key: &str, item: &Item) -> bool {
+    can_be_stored_under(namespace, key) && 100 + size(namespace, key, item) <= LARGEST
+}
+
+/// The size of the item's row: the lengths of the names and values of all attributes.
+pub(crate) fn size(namespace: &str, key: &str, item: &Item) -> usize {
     let names = NAMESPACE.len() + KEY.len() + VERSION.len() + ITEM.len();
-    let values = namespace.len() + key.len() + item.version().to_string().len() + item.json().len();
-    100 + names + values <= LARGEST
+    names + namespace.len() + key.len() + item.version().to_string().len() + item.json().len()
 }
 
 /// Reads the item in a row. The key is the sort key, never what the JSON says.

@@ -13,7 +13,7 @@ pub(crate) enum Condition {
 }
 
 impl Condition {
-    pub(crate) fn of(self, put: PutItemFluentBuilder, row: &Row) -> PutItemFluentBuilder {
+    pub(crate) fn of(&self, put: PutItemFluentBuilder, row: &Row) -> PutItemFluentBuilder {
         match self {
             Self::Newer => put
                 .condition_expression(IS_NEWER)
@@ -21,12 +21,12 @@ impl Condition {
                 .expression_attribute_names("#key", KEY)
                 .expression_attribute_names("#version", VERSION)
                 .expression_attribute_values(":version", row[VERSION].clone()),
-            Self::Unchanged(mut stored) => {
+            Self::Unchanged(stored) => {
                 let mut put = put;
                 let mut terms = Vec::new();
                 for name in [VERSION, ITEM, DELETED] {
                     put = put.expression_attribute_names(format!("#{name}"), name);
-                    if let Some(value) = stored.remove(name) {
+                    if let Some(value) = stored.get(name).cloned() {
                         terms.push(format!("#{name} = :{name}"));
                         put = put.expression_attribute_values(format!(":{name}"), value);
                     } else {

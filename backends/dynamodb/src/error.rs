@@ -1,9 +1,14 @@
 use std::error::Error;
+use std::fmt;
 use std::time::Duration;
 
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::types::ThrottlingReason;
+use aws_sdk_dynamodb::types::error::{
+    ProvisionedThroughputExceededException, RequestLimitExceeded, ThrottlingException,
+};
 use flagstore_core::{ErrorKind, StoreError};
 
 /// The store's one-word name in errors.
@@ -20,6 +25,11 @@ pub(crate) enum Failure {
 
     #[error("larger than the 400 KB that DynamoDB can hold, or under a key that it cannot have")]
     TooLarge,
+
+    #[error(
+        "the items of its partition are larger than DynamoDB can hold in a table with local indexes ({0})"
+    )]
+    CollectionTooLarge(String),
 
     #[error("the table does not exist: create it, or correct the table's name, the region or the endpoint")]
     NoTable,
@@ -62,11 +72,17 @@ pub(crate) enum Failure {
     )]
     BadCredentials(String),
 
+    #[error(
+        "AWS does not accept the time of the request ({0}): this machine's clock is wrong; set it, and keep it \
+         synchronized"
+    )]
+    ClockSkew(String),
+
     #[error("not allowed: give the role or user this permission ({0})")]
     Denied(String),
 
-    #[error("throttled: raise the table's capacity, or make it on-demand")]
-    Throttled,
+    #[error("throttled: {0}")]
+    Throttled(Throttling),
 
     #[error("cannot connect, or the connection broke: check the endpoint and the network ({0})")]
     NoConnection(String),
@@ -83,9 +99,13 @@ pub(crate) enum Failure {
 
     #[error(
         "{left} writes were still throttled or unprocessed at the init timeout: raise the table's capacity or \
-         init_timeout; call init again to write all of it"
+         init_timeout; call init again to write the rest{}",
+        why.as_ref().map(|why| format!(" (the last was {why})")).unwrap_or_default()
     )]
-    Unfinished { left: usize },
+    Unfinished { left: usize, why: Option<Box<Self>> },
+
+    #[error("a transaction of somebody else's has the item; try again ({0})")]
+    Conflict(String),
 
     #[error("other writers replaced the item again and again; try again")]
     Raced,
@@ -103,7 +123,7 @@ impl Failure {
     pub(crate) fn kind(&self) -> ErrorKind {
         match self {
             Self::NotAnItem(_) | Self::NotReadable(_) => ErrorKind::Corrupt,
-            Self::TooLarge => ErrorKind::TooLarge,
+            Self::TooLarge | Self::CollectionTooLarge(_) => ErrorKind::TooLarge,
             Self::NoAnswer(_) | Self::Unfinished { .. } | Self::InDoubt(_) => ErrorKind::Timeout,
             // Only a builder says `Config`. These are found out when the table is first used, which then does
             // not work, and does once somebody has mended them: there is no need to build the store again.
@@ -111,12 +131,32 @@ impl Failure {
                 ErrorKind::Unavailable
             }
             Self::WaitedForRegion(_) | Self::WaitedForCredentials(..) => ErrorKind::Unavailable,
-            Self::BadCredentials(_) | Self::Denied(_) | Self::Throttled => ErrorKind::Unavailable,
+            Self::BadCredentials(_) | Self::ClockSkew(_) | Self::Denied(_) | Self::Throttled(_) => {
+                ErrorKind::Unavailable
+            }
             Self::NoConnection(_) | Self::BadAnswer(_) | Self::Server(_) | Self::Raced => {
                 ErrorKind::Unavailable
             }
-            Self::Other(_) => ErrorKind::Other,
+            // The item's, not the database's.
+            Self::Conflict(_) | Self::Other(_) => ErrorKind::Other,
         }
+    }
+
+    pub(crate) fn is_throttling(&self) -> bool {
+        matches!(self, Self::Throttled(_))
+    }
+
+    /// Whether the same request may succeed a moment later.
+    pub(crate) fn may_pass(&self) -> bool {
+        matches!(
+            self,
+            Self::Throttled(_)
+                | Self::NoConnection(_)
+                | Self::NoAnswer(_)
+                | Self::BadAnswer(_)
+                | Self::Server(_)
+                | Self::Conflict(_)
+        )
     }
 
     /// The failure as an error of this operation, at this place (`table flags at http://localhost:8000`).
@@ -146,7 +186,9 @@ where
         SdkError::ServiceError(service) => {
             let (code, message) = (service.err().code(), service.err().message());
             match code {
-                Some(code) => of_service(code, message.unwrap_or("no reason given")),
+                Some(code) => {
+                    of_service(code, message.unwrap_or("no reason given"), throttling_reasons(service.err()))
+                }
                 None => Failure::BadAnswer(format!("status {}", service.raw().status())),
             }
         }
@@ -163,14 +205,19 @@ where
 }
 
 /// The server's own errors. The code says which; only where it says too little is the message looked at.
-fn of_service(code: &str, message: &str) -> Failure {
+fn of_service(code: &str, message: &str, reasons: &[ThrottlingReason]) -> Failure {
     let both = || format!("{code}: {message}");
     match code {
         "ResourceNotFoundException" => Failure::NoTable,
         // Only if our own check of the size is wrong.
         "ValidationException" if message.contains("Item size") => Failure::TooLarge,
-        "ValidationException" => Failure::WrongTable(message.to_owned()),
+        "ValidationException" if is_about_keys(message) => Failure::WrongTable(message.to_owned()),
+        "ItemCollectionSizeLimitExceededException" => Failure::CollectionTooLarge(message.to_owned()),
         "AccessDeniedException" => Failure::Denied(message.to_owned()),
+        "InvalidSignatureException" if is_about_time(message) => Failure::ClockSkew(code.to_owned()),
+        "RequestTimeTooSkewed" | "RequestExpired" | "RequestInTheFuture" => {
+            Failure::ClockSkew(code.to_owned())
+        }
         // Without the message: that about a signature can repeat the request's headers, with a session token.
         "UnrecognizedClientException"
         | "InvalidSignatureException"
@@ -183,21 +230,100 @@ fn of_service(code: &str, message: &str) -> Failure {
         | "RequestLimitExceeded"
         | "ThrottlingException"
         | "Throttling"
-        | "LimitExceededException" => Failure::Throttled,
+        | "LimitExceededException" => Failure::Throttled(Throttling::new(both(), reasons)),
         "InternalServerError" | "InternalFailure" | "ServiceUnavailable" => Failure::Server(both()),
-        // Somebody's transaction has the item.
-        "TransactionConflictException" => Failure::Server(both()),
+        // Another region is writing the item.
+        "ReplicatedWriteConflictException" => Failure::Server(both()),
+        "TransactionConflictException" => Failure::Conflict(both()),
         _ => Failure::Other(both()),
     }
 }
 
 /// Why a transaction was cancelled, as far as it is not a condition.
 pub(crate) fn of_cancellation(code: &str, message: &str) -> Failure {
+    let both = || format!("{code}: {message}");
     match code {
-        "TransactionConflict" => Failure::Server(format!("{code}: somebody else is writing the same rows")),
-        "ThrottlingError" | "ProvisionedThroughputExceeded" => Failure::Throttled,
+        "TransactionConflict" => Failure::Conflict(both()),
+        "ThrottlingError" | "ProvisionedThroughputExceeded" => {
+            Failure::Throttled(Throttling::new(both(), &[]))
+        }
         "ValidationError" if message.contains("tem size") => Failure::TooLarge,
-        _ => Failure::Other(format!("the transaction was cancelled: {code}: {message}")),
+        "ItemCollectionSizeLimitExceeded" => Failure::CollectionTooLarge(message.to_owned()),
+        _ => Failure::Other(format!("the transaction was cancelled: {}", both())),
+    }
+}
+
+/// Whether the server finds fault with the table's keys, in any of its ways to say so.
+fn is_about_keys(message: &str) -> bool {
+    let message = message.to_ascii_lowercase();
+    [
+        "key element",
+        "key schema",
+        "missing the key",
+        "mismatch for key",
+        "key condition",
+        "conditions on the keys",
+    ]
+    .iter()
+    .chain(["match schema type", "match the schema"].iter())
+    .any(|words| message.contains(words))
+}
+
+fn is_about_time(message: &str) -> bool {
+    ["Signature expired", "Signature not yet current"].iter().any(|words| message.contains(words))
+}
+
+/// Why DynamoDB throttles, in its own words, and what helps.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Throttling {
+    words: String,
+    reasons: Vec<String>,
+}
+
+impl Throttling {
+    fn new(words: String, reasons: &[ThrottlingReason]) -> Self {
+        let reasons = reasons.iter().filter_map(|reason| reason.reason().map(str::to_owned));
+        Self { words, reasons: reasons.collect() }
+    }
+
+    fn advice(&self) -> &'static str {
+        // Such as TableWriteKeyRangeThroughputExceeded.
+        let advice = |reason: &String| {
+            let limits = [
+                (
+                    "KeyRange",
+                    "one partition key takes 1000 writes and 3000 reads a second, and more capacity does not help: \
+                     cache longer, or write less at a time",
+                ),
+                ("AccountLimit", "ask AWS to raise the account's quota for tables of the region"),
+                ("MaxOnDemand", "raise the maximum throughput that the table is set to"),
+            ];
+            limits.iter().find(|(limit, _)| reason.contains(limit)).map(|(_, advice)| *advice)
+        };
+        self.reasons.iter().find_map(advice).unwrap_or("raise the table's capacity, or make it on-demand")
+    }
+}
+
+impl fmt::Display for Throttling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({}", self.advice(), self.words)?;
+        for reason in &self.reasons {
+            write!(f, ", {reason}")?;
+        }
+        f.write_str(")")
+    }
+}
+
+/// Which of the SDK's errors has reasons depends on the operation, so they are looked for.
+fn throttling_reasons<'a>(error: &'a (dyn Error + 'static)) -> &'a [ThrottlingReason] {
+    if let Some(throttling) = find::<ThrottlingException>(error) {
+        throttling.throttling_reasons()
+    } else if let Some(throttling) = find::<ProvisionedThroughputExceededException>(error) {
+        throttling.throttling_reasons()
+    } else if let Some(throttling) = find::<RequestLimitExceeded>(error) {
+        throttling.throttling_reasons()
+    } else {
+        &[]
     }
 }
 
@@ -232,32 +358,90 @@ fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a 
 mod tests {
     use super::*;
 
+    fn of(code: &str, message: &str) -> Failure {
+        of_service(code, message, &[])
+    }
+
     /// Each code that `of_service` names has its own failure and kind.
     #[test]
     fn every_named_code_has_its_failure() {
-        let message = "reason".to_owned();
+        let message = || "reason".to_owned();
+        let both = |code: &str| format!("{code}: reason");
+        let throttled = |code: &str| Failure::Throttled(Throttling::new(both(code), &[]));
+        let server = |code: &str| Failure::Server(both(code));
+        let unavailable = ErrorKind::Unavailable;
         let table = [
-            ("ResourceNotFoundException", Failure::NoTable, ErrorKind::Unavailable),
-            ("ValidationException", Failure::WrongTable(message.clone()), ErrorKind::Unavailable),
-            ("AccessDeniedException", Failure::Denied(message), ErrorKind::Unavailable),
-            ("ProvisionedThroughputExceededException", Failure::Throttled, ErrorKind::Unavailable),
-            ("ThrottlingException", Failure::Throttled, ErrorKind::Unavailable),
-            ("RequestLimitExceeded", Failure::Throttled, ErrorKind::Unavailable),
+            ("ResourceNotFoundException", Failure::NoTable, unavailable),
+            ("AccessDeniedException", Failure::Denied(message()), unavailable),
             (
-                "InternalServerError",
-                Failure::Server("InternalServerError: reason".to_owned()),
-                ErrorKind::Unavailable,
+                "ProvisionedThroughputExceededException",
+                throttled("ProvisionedThroughputExceededException"),
+                unavailable,
             ),
-            ("SomethingNew", Failure::Other("SomethingNew: reason".to_owned()), ErrorKind::Other),
+            ("ThrottlingException", throttled("ThrottlingException"), unavailable),
+            ("RequestLimitExceeded", throttled("RequestLimitExceeded"), unavailable),
+            ("InternalServerError", server("InternalServerError"), unavailable),
+            ("ReplicatedWriteConflictException", server("ReplicatedWriteConflictException"), unavailable),
+            (
+                "TransactionConflictException",
+                Failure::Conflict(both("TransactionConflictException")),
+                ErrorKind::Other,
+            ),
+            (
+                "ItemCollectionSizeLimitExceededException",
+                Failure::CollectionTooLarge(message()),
+                ErrorKind::TooLarge,
+            ),
+            ("RequestTimeTooSkewed", Failure::ClockSkew("RequestTimeTooSkewed".to_owned()), unavailable),
+            ("ValidationException", Failure::Other(both("ValidationException")), ErrorKind::Other),
+            ("SomethingNew", Failure::Other(both("SomethingNew")), ErrorKind::Other),
         ];
         for (code, failure, kind) in table {
             assert_eq!(failure.kind(), kind, "{code}");
-            assert_eq!(of_service(code, "reason"), failure);
+            assert_eq!(of(code, "reason"), failure);
         }
         assert_eq!(
-            of_service("ValidationException", "Item size has exceeded the maximum allowed size"),
+            of("ValidationException", "Item size has exceeded the maximum allowed size"),
             Failure::TooLarge
         );
+    }
+
+    /// In each of the server's ways to say that it is about the keys, and in no other.
+    #[test]
+    fn the_key_schema_is_advised_about_only_where_it_is_the_matter() {
+        let about_keys = [
+            "The provided key element does not match the schema",
+            "One or more parameter values were invalid: Missing the key id in the item",
+            "One or more parameter values were invalid: Type mismatch for key key expected: N actual: S",
+            "Query condition missed key schema element: id",
+            "Query key condition not supported",
+            "One or more parameter values were invalid: Condition parameter type does not match schema type",
+        ];
+        for message in about_keys {
+            assert_eq!(of("ValidationException", message), Failure::WrongTable(message.to_owned()));
+        }
+        let others = [
+            "ExpressionAttributeValues contains invalid value: Supplied AttributeValue is empty",
+            "1 validation error detected: Value at 'tableName' failed to satisfy constraint",
+        ];
+        for message in others {
+            let failure = of("ValidationException", message);
+            assert!(!failure.to_string().contains("partition key"), "{failure}");
+            assert!(failure.to_string().contains(message), "{failure}");
+        }
+    }
+
+    /// A wrong clock is not a wrong key.
+    #[test]
+    fn a_wrong_clock_is_named() {
+        for message in [
+            "Signature expired: 20261125T100000Z is now earlier than 20261125T115500Z (20261125T120000Z - 5 min.)",
+            "Signature not yet current: 20261125T130000Z is still later than 20261125T120500Z",
+        ] {
+            let failure = of("InvalidSignatureException", message);
+            assert_eq!(failure.kind(), ErrorKind::Unavailable);
+            assert!(failure.to_string().contains("this machine's clock is wrong"), "{failure}");
+        }
     }
 
     /// What the server says of a wrong signature can repeat the request's headers.
@@ -266,7 +450,7 @@ mod tests {
         for code in
             ["InvalidSignatureException", "IncompleteSignatureException", "UnrecognizedClientException"]
         {
-            let failure = of_service(code, "x-amz-security-token: SECRET");
+            let failure = of(code, "x-amz-security-token: SECRET");
             assert_eq!(failure, Failure::BadCredentials(code.to_owned()));
             assert!(!format!("{failure} {failure:?}").contains("SECRET"));
         }
@@ -275,16 +459,17 @@ mod tests {
     /// An error names the operation, the place and what to do next.
     #[test]
     fn a_message_says_where_and_what_to_do() {
-        let error = Failure::Throttled.during("get", "table flags in eu-west-1");
+        let error = Failure::NoTable.during("get", "table flags in eu-west-1");
         assert_eq!(
             error.to_string(),
-            "dynamodb: get: table flags in eu-west-1: throttled: raise the table's capacity, or make it on-demand"
+            "dynamodb: get: table flags in eu-west-1: the table does not exist: create it, or correct the table's \
+             name, the region or the endpoint"
         );
     }
 
     /// After an attempt without an answer a write may have happened, whatever came of the next.
     #[test]
     fn doubt_is_a_timeout() {
-        assert_eq!(Failure::InDoubt(Box::new(Failure::Throttled)).kind(), ErrorKind::Timeout);
+        assert_eq!(Failure::InDoubt(Box::new(Failure::NoTable)).kind(), ErrorKind::Timeout);
     }
 }

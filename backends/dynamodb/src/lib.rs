@@ -1,6 +1,5 @@
 #![doc = include_str!("../README.md")]
 
-mod batch;
 mod big_segments;
 mod builder;
 mod client;
@@ -10,9 +9,12 @@ mod connection;
 mod doubt;
 mod error;
 mod identity;
+mod pace;
+mod plan;
 mod schema;
 mod store;
 mod table;
+mod writer;
 
 pub use aws_config::SdkConfig;
 pub use aws_sdk_dynamodb;

@@ -5,22 +5,24 @@ use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
+use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
 use flagstore_core::{AllData, Bridge, ErrorKind, FeatureStoreCore, Item, Items, Kind, StoreError, Upsert};
-use futures_util::future::try_join;
 
-use crate::batch::{Plan, Writer};
 use crate::builder::sooner;
 use crate::codec::{self, Row};
 use crate::condition::Condition;
 use crate::doubt::Doubt;
 use crate::error::{Failure, STORE};
-use crate::schema::{self, KEY, NAMESPACE};
+use crate::plan::Plan;
+use crate::schema::{self, KEY};
 use crate::table::Table;
+use crate::writer::Writer;
 use crate::{DynamoDbStoreBuilder, table};
 
 /// How often an upsert may find that what it wanted to replace was replaced by others. Once is rare.
 const ROUNDS: usize = 5;
+/// The most that an upsert waits for a transaction of somebody else's to end, each time that it meets one.
+const CONFLICT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Feature flags in a DynamoDB table.
 ///
@@ -70,7 +72,12 @@ impl DynamoDbStore {
             None => {
                 let start = Instant::now();
                 let client = self.wait_for_client(operation, timeout)?;
-                (client, timeout.saturating_sub(start.elapsed()))
+                let left = timeout.saturating_sub(start.elapsed());
+                if left < timeout / 4 {
+                    // Too little for a request. The next call has it all.
+                    return Err(self.waited(operation, timeout));
+                }
+                (client, left)
             }
         };
         let table = Arc::clone(&self.table);
@@ -89,32 +96,32 @@ impl DynamoDbStore {
         });
         client.map_err(|error| match error.kind() {
             // The bridge's own.
-            ErrorKind::Timeout => {
-                self.table.connection.waited(timeout).during(operation, &self.table.to_string())
-            }
+            ErrorKind::Timeout => self.waited(operation, timeout),
             _ => error,
         })
+    }
+
+    fn waited(&self, operation: &'static str, timeout: Duration) -> StoreError {
+        self.table.connection.waited(timeout).during(operation, &self.table.to_string())
     }
 }
 
 impl FeatureStoreCore for DynamoDbStore {
     fn init(&self, all_data: &AllData) -> Result<(), StoreError> {
-        let plan = Plan::new(&self.table.prefix, all_data);
-        let plan = plan.map_err(|failure| failure.during("init", &self.table.to_string()))?;
-        let too_large = plan.too_large.clone();
+        let mut plan = Plan::new(&self.table.prefix, all_data);
+        let too_large = std::mem::take(&mut plan.too_large);
         let deadline = Instant::now() + sooner(self.init_timeout);
         self.run("init", self.init_timeout, move |table, client| async move {
-            let writer = Writer::new(table, client, deadline);
-            // In this order, whoever sees a flag sees what it refers to, and whoever sees the mark sees it
-            // all.
-            let puts = writer.put_in_order(plan.levels);
-            // The keys are read beside the puts, which saves their time. It is the same as before them: what
-            // the puts add is in `plan.keys`, so it is never deleted, and a consistent read finds what was
-            // there already whenever it comes. What others write meanwhile may count as before or as after
-            // this init, as ever.
-            let (stored, ()) = try_join(writer.stored_keys(plan.namespaces), puts).await?;
-            writer.delete(stored.into_iter().filter(|key| !plan.keys.contains(key))).await?;
-            writer.mark_initialized().await
+            let mut writer = Writer::new(table, client, deadline);
+            // All reads come first: nothing is written to a table that is not ours, and nothing that is there. What
+            // others write meanwhile may count as before or as after this init.
+            let is_marked = writer.is_marked().await?;
+            writer.compare(&mut plan).await?;
+            let (puts, left_over) = plan.changes();
+            // In this order, whoever sees a flag sees what it refers to, and whoever sees the mark sees it all.
+            writer.put_in_order(puts).await?;
+            writer.delete(left_over).await?;
+            if is_marked { Ok(()) } else { writer.mark_initialized().await }
         })?;
         match too_large {
             none if none.is_empty() => Ok(()),
@@ -141,13 +148,7 @@ impl FeatureStoreCore for DynamoDbStore {
     fn get_all(&self, kind: &Kind) -> Result<Items, StoreError> {
         let (namespace, kind) = (self.table.namespace(kind), kind.clone());
         self.run("get_all", self.timeout, |table, client| async move {
-            let query = client
-                .query()
-                .table_name(&table.name)
-                .key_condition_expression("#namespace = :namespace")
-                .expression_attribute_names("#namespace", NAMESPACE)
-                .expression_attribute_values(":namespace", AttributeValue::S(namespace))
-                .consistent_read(true);
+            let query = table.rows_in(&client, namespace).consistent_read(true);
             let mut items = Items::default();
             let mut next = None;
             loop {
@@ -168,12 +169,21 @@ impl FeatureStoreCore for DynamoDbStore {
         let (key, item) = (key.to_owned(), item.clone());
         let upserted = self.run("upsert", self.timeout, |table, client| async move {
             check(&namespace, &key, &item)?;
-            let mut condition = Condition::Newer;
+            table.prove(&client).await?;
+            let (mut condition, mut conflict) = (Condition::Newer, None);
             for _ in 0..ROUNDS {
                 let doubt = Doubt::default();
                 let row = codec::encode(&namespace, &key, &item);
-                let Some(refused) = put(&client, &table.name, row, condition, &doubt).await? else {
-                    return Ok(Upsert::Applied);
+                let refused = match put(&client, &table.name, row, &condition, &doubt).await {
+                    Ok(None) => return Ok(Upsert::Applied),
+                    Ok(Some(refused)) => refused,
+                    // It ends in a moment, and its item is not the database's trouble.
+                    Err(Failure::Conflict(words)) => {
+                        conflict = Some(words);
+                        tokio::time::sleep(CONFLICT_PAUSE.mul_f64(fastrand::f64())).await;
+                        continue;
+                    }
+                    Err(failure) => return Err(failure),
                 };
                 match codec::decode(&key, &refused) {
                     // The first attempt has stored it, its answer was lost, and the next one came upon it.
@@ -184,7 +194,7 @@ impl FeatureStoreCore for DynamoDbStore {
                     _ => condition = Condition::Unchanged(refused),
                 }
             }
-            Err(Failure::Raced)
+            Err(conflict.map_or(Failure::Raced, Failure::Conflict))
         });
         upserted.map_err(|error| error.about([about]))
     }
@@ -216,7 +226,7 @@ async fn put(
     client: &Client,
     table: &str,
     row: Row,
-    condition: Condition,
+    condition: &Condition,
     doubt: &Doubt,
 ) -> Result<Option<Row>, Failure> {
     let put = condition
@@ -232,10 +242,7 @@ async fn put(
 
 /// What would be refused is not sent.
 fn check(namespace: &str, key: &str, item: &Item) -> Result<(), Failure> {
-    if !codec::can_be_stored_under(namespace, key) || !codec::fits(namespace, key, item) {
-        return Err(Failure::TooLarge);
-    }
-    Ok(())
+    if codec::can_be_stored(namespace, key, item) { Ok(()) } else { Err(Failure::TooLarge) }
 }
 
 /// Adds the item in the row, or the report that there is none.

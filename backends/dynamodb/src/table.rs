@@ -2,14 +2,18 @@ use std::fmt;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
+use aws_sdk_dynamodb::config::{self, Config};
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::create_table::CreateTableError;
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
     TableStatus,
 };
 use flagstore_core::Kind;
+use tokio::sync::OnceCell;
 
 use crate::codec::Row;
 use crate::connection::Connection;
@@ -25,11 +29,26 @@ pub(crate) struct Table {
     pub(crate) name: String,
     pub(crate) prefix: String,
     pub(crate) init_concurrency: usize,
+    /// How often a request of an init is sent in all if it fails, other than by a throttling.
+    pub(crate) init_attempts: u32,
     /// The timeouts of an init's requests, which carry up to 10 MB. `None` if the client is not ours.
     pub(crate) init_timeouts: Option<TimeoutConfig>,
+    /// Set when the table has proven to be of our shape.
+    pub(crate) proven: OnceCell<()>,
 }
 
 impl Table {
+    /// What an init's requests are sent with: longer timeouts, and once each, since the init has a backoff of its
+    /// own.
+    pub(crate) fn for_init(&self) -> config::Builder {
+        match &self.init_timeouts {
+            Some(timeouts) => {
+                Config::builder().timeout_config(timeouts.clone()).retry_config(RetryConfig::disabled())
+            }
+            None => Config::builder(),
+        }
+    }
+
     pub(crate) fn location(&self) -> Option<String> {
         self.connection.location()
     }
@@ -54,6 +73,45 @@ impl Table {
             .send()
             .await?;
         Ok(found.item)
+    }
+}
+
+impl Table {
+    /// All rows of a namespace, a page at a time.
+    pub(crate) fn rows_in(&self, client: &Client, namespace: String) -> QueryFluentBuilder {
+        client
+            .query()
+            .table_name(&self.name)
+            .key_condition_expression("#namespace = :namespace")
+            .expression_attribute_names("#namespace", NAMESPACE)
+            .expression_attribute_values(":namespace", AttributeValue::S(namespace))
+    }
+
+    /// Returns once the table has proven to be of our shape, before anything is written to it: in a table of another
+    /// shape, a put of ours might replace the rows of others. Once per store is enough.
+    pub(crate) async fn prove(&self, client: &Client) -> Result<(), Failure> {
+        let prove = async || self.look_at_mark(client, Config::builder()).await.map(drop);
+        self.proven.get_or_try_init(prove).await.copied()
+    }
+
+    /// Whether the store is marked as initialized. It asks in a way that only a table of our shape answers: an
+    /// equality is for a partition key, a beginning for a sort key, and both are strings.
+    pub(crate) async fn look_at_mark(&self, client: &Client, with: config::Builder) -> Result<bool, Failure> {
+        let mark = schema::initialized(&self.prefix);
+        let found = self
+            .rows_in(client, mark.clone())
+            .key_condition_expression("#namespace = :namespace and begins_with(#key, :key)")
+            .expression_attribute_names("#key", KEY)
+            .expression_attribute_values(":key", AttributeValue::S(mark.clone()))
+            .consistent_read(true)
+            .customize()
+            .config_override(with)
+            .send()
+            .await?;
+        // It may be set already.
+        let _ = self.proven.set(());
+        let is_mark = |row: &Row| row.get(KEY).and_then(|key| key.as_s().ok()) == Some(&mark);
+        Ok(found.items().iter().any(is_mark))
     }
 }
 

@@ -108,12 +108,16 @@ fn an_item_fits_up_to_400_000() {
     // Names 9 + 3 + 7 + 4, namespace 8, key 1, version 1.
     let room = 400_000 - 100 - 23 - 10;
     let of = |size: usize| Item::from_parts(1, false, "x".repeat(size)).unwrap();
-    assert!(fits("features", "a", &of(room)));
-    assert!(!fits("features", "a", &of(room + 1)));
-    assert!(!fits("features", "ab", &of(room)));
-    assert!(!fits("p:features", "a", &of(room)));
-    assert!(!fits("features", "a", &Item::from_parts(10, false, "x".repeat(room)).unwrap()));
-    assert!(!fits("features", "a", &Item::from_parts(1, false, "\u{e9}".repeat(room / 2 + 1)).unwrap()));
+    assert!(can_be_stored("features", "a", &of(room)));
+    assert!(!can_be_stored("features", "a", &of(room + 1)));
+    assert!(!can_be_stored("features", "ab", &of(room)));
+    assert!(!can_be_stored("p:features", "a", &of(room)));
+    assert!(!can_be_stored("features", "a", &Item::from_parts(10, false, "x".repeat(room)).unwrap()));
+    assert!(!can_be_stored(
+        "features",
+        "a",
+        &Item::from_parts(1, false, "\u{e9}".repeat(room / 2 + 1)).unwrap()
+    ));
 }
 
 /// No request is made for keys that the table cannot have.

@@ -4,7 +4,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use flagstore_core::{ErrorKind, FeatureStoreCore, Kind, Upsert};
+use flagstore_dynamodb::DynamoDbStore;
+use flagstore_dynamodb::aws_sdk_dynamodb::Client;
 
+use crate::support::plain_client::plain_client;
 use crate::support::proxy::{Do, Request};
 use crate::support::{PATIENCE, Server};
 use crate::{assert_kind, cases, flag, flags};
@@ -25,6 +28,11 @@ cases![
     a_server_that_never_answers_is_a_timeout,
     a_slow_server_is_no_fault,
     a_failing_query_between_pages_is_an_error,
+    a_custom_http_client_that_loses_an_answer_is_in_doubt,
+    a_custom_http_client_that_cannot_connect_has_sent_nothing,
+    a_transaction_of_others_is_waited_for,
+    a_transaction_that_does_not_end_is_no_outage,
+    what_the_server_refuses_has_its_own_kind,
 ];
 
 /// True for about 30 of 100 numbers, spread evenly and the same in each run.
@@ -71,7 +79,7 @@ fn an_init_of_deletes_ends_whole_with_unprocessed_writes(server: &Server) {
     server.store().init(&flags(100, 1, 10)).unwrap();
     let (_proxy, behind) = server.behind(|request| match &*request.operation {
         // All of them, the first time.
-        "BatchWriteItem" if request.number < 4 => Do::Unprocessed(|_, _| true),
+        "BatchWriteItem" if request.nth < 2 => Do::Unprocessed(|_, _| true),
         "BatchWriteItem" => Do::Unprocessed(is_unlucky_in_batch),
         _ => Do::Forward,
     });
@@ -83,6 +91,7 @@ fn an_init_of_deletes_ends_whole_with_unprocessed_writes(server: &Server) {
 fn an_init_that_stays_unprocessed_ends_at_its_deadline(server: &Server) {
     for fault in [Do::Unprocessed(|_, n| n < 5), Do::throttle()] {
         let left = if matches!(fault, Do::Unprocessed(_)) { "5 writes" } else { "25 writes" };
+        let server = server.anew();
         let (_proxy, behind) = server.behind(move |request| match &*request.operation {
             "BatchWriteItem" => fault.clone(),
             _ => Do::Forward,
@@ -117,31 +126,35 @@ fn a_passing_fault_is_not_seen(server: &Server) {
         Do::Hang,
     ];
     for (version, fault) in (1..).zip(faults) {
-        for operation in 0..3 {
+        for operation in ["PutItem", "GetItem", "Query"] {
             let fault = fault.clone();
-            let (proxy, behind) =
-                server.behind(move |request| if request.number == 0 { fault.clone() } else { Do::Forward });
+            let (proxy, behind) = server.behind(move |request| match request.nth {
+                0 if request.operation == operation => fault.clone(),
+                _ => Do::Forward,
+            });
             let store = behind.builder().timeout(PATIENCE).attempt_timeout(Duration::from_secs(2));
             let store = store.build().unwrap();
             match operation {
-                0 => assert_eq!(store.upsert(&Kind::FEATURES, "a", &flag(version)).unwrap(), Upsert::Applied),
-                1 => assert_eq!(store.get(&Kind::FEATURES, "a").unwrap(), Some(flag(version))),
+                "PutItem" => {
+                    assert_eq!(store.upsert(&Kind::FEATURES, "a", &flag(version)).unwrap(), Upsert::Applied);
+                }
+                "GetItem" => assert_eq!(store.get(&Kind::FEATURES, "a").unwrap(), Some(flag(version))),
                 _ => assert_eq!(store.get_all(&Kind::FEATURES).unwrap().by_key.len(), 1),
             }
-            assert_eq!(proxy.take().len(), 2);
+            assert_eq!(proxy.take_operations().iter().filter(|seen| *seen == operation).count(), 2);
         }
     }
 }
 
 fn once_lost(request: &Request) -> Do {
-    if request.number == 0 { Do::LoseAnswer } else { Do::Forward }
+    if request.operation == "PutItem" && request.nth == 0 { Do::LoseAnswer } else { Do::Forward }
 }
 
 /// The SDK repeats the write, which then finds its own item there: not somebody else's.
 fn a_lost_answer_of_an_applied_update_is_applied(server: &Server) {
     let (proxy, behind) = server.behind(once_lost);
     assert_eq!(behind.store().upsert(&Kind::FEATURES, "a", &flag(2)).unwrap(), Upsert::Applied);
-    assert_eq!(proxy.take_operations(), ["PutItem"; 2]);
+    assert_eq!(proxy.take_operations(), ["Query", "PutItem", "PutItem"]);
     assert_eq!(server.store().upsert(&Kind::FEATURES, "a", &flag(2)).unwrap(), Upsert::Stale(flag(2)));
 }
 
@@ -157,8 +170,11 @@ fn an_update_that_may_have_happened_is_a_timeout(server: &Server) {
     let later: [fn() -> Do; 4] =
         [|| Do::Close, Do::throttle, || Do::fail(400, "AccessDeniedException"), || Do::LoseAnswer];
     for (version, later) in (1..).zip(later) {
-        let (_proxy, behind) =
-            server.behind(move |request| if request.number == 0 { Do::LoseAnswer } else { later() });
+        let (_proxy, behind) = server.behind(move |request| match (&*request.operation, request.nth) {
+            ("PutItem", 0) => Do::LoseAnswer,
+            ("PutItem", _) => later(),
+            _ => Do::Forward,
+        });
         let store = behind.builder().timeout(PATIENCE).max_attempts(2).build().unwrap();
         let error = store.upsert(&Kind::FEATURES, "a", &flag(version));
         assert!(matches!(error, Err(_) | Ok(Upsert::Applied)), "{error:?}");
@@ -169,10 +185,13 @@ fn an_update_that_may_have_happened_is_a_timeout(server: &Server) {
 
 /// DynamoDB says that it has not written, so nothing is in doubt.
 fn an_update_that_was_throttled_has_not_happened(server: &Server) {
-    let (proxy, behind) = server.behind(|_| Do::throttle());
+    let (proxy, behind) = server.behind(|request| match &*request.operation {
+        "PutItem" => Do::throttle(),
+        _ => Do::Forward,
+    });
     let error = behind.builder().timeout(PATIENCE).build().unwrap().upsert(&Kind::FEATURES, "a", &flag(1));
     assert_kind(error, ErrorKind::Unavailable, "throttled: raise the table's capacity");
-    assert_eq!(proxy.take_operations(), ["PutItem"; 3]);
+    assert_eq!(proxy.take_operations(), ["Query", "PutItem", "PutItem", "PutItem"]);
     assert_eq!(server.store().get(&Kind::FEATURES, "a").unwrap(), None);
 }
 
@@ -204,6 +223,11 @@ fn a_broken_answer_is_an_error(server: &Server) {
         assert!(!store.is_available());
         // It may be DynamoDB's answer all the same, garbled on the way.
         if !text.starts_with('{') {
+            let (_proxy, behind) = server.behind(move |request| match &*request.operation {
+                "PutItem" => Do::Answer(status, text.to_owned()),
+                _ => Do::Forward,
+            });
+            let store = behind.builder().timeout(PATIENCE).build().unwrap();
             let upserted = store.upsert(&Kind::FEATURES, "a", &flag(1));
             assert_kind(
                 upserted,
@@ -233,7 +257,7 @@ fn a_slow_server_is_no_fault(server: &Server) {
     let store = behind.store();
     store.init(&flags(30, 1, 10)).unwrap();
     assert_eq!(store.get_all(&Kind::FEATURES).unwrap().by_key.len(), 30);
-    assert_eq!(proxy.take().len(), 5);
+    assert_eq!(proxy.take().len(), 6);
 }
 
 /// Half of the items would be taken for all.
@@ -245,4 +269,87 @@ fn a_failing_query_between_pages_is_an_error(server: &Server) {
         _ => Do::fail(400, "AccessDeniedException"),
     });
     assert_kind(behind.store().get_all(&Kind::FEATURES), ErrorKind::Unavailable, "not allowed");
+}
+
+/// The store with a client whose HTTP client tells nothing of its connections.
+fn with_plain_client(server: &Server) -> DynamoDbStore {
+    let raw = Server::at(&server.endpoint, server.table.clone()).raw;
+    let client = Client::from_conf(raw.config().to_builder().http_client(plain_client()).build());
+    DynamoDbStore::builder(&server.table)
+        .prefix(&server.prefix)
+        .client(client)
+        .timeout(PATIENCE)
+        .build()
+        .unwrap()
+}
+
+/// The SDK's own says whether it had a connection. Of one that says nothing the worst is assumed.
+fn a_custom_http_client_that_loses_an_answer_is_in_doubt(server: &Server) {
+    let (proxy, behind) = server.behind(|request| match &*request.operation {
+        "PutItem" if request.nth == 0 => Do::LoseAnswer,
+        _ => Do::Forward,
+    });
+    let store = with_plain_client(&behind);
+    assert_eq!(store.upsert(&Kind::FEATURES, "a", &flag(2)).unwrap(), Upsert::Applied);
+    assert_eq!(proxy.take_operations(), ["Query", "PutItem", "PutItem"]);
+
+    let (_proxy, behind) = server.behind(|request| match &*request.operation {
+        "PutItem" => Do::LoseAnswer,
+        _ => Do::Forward,
+    });
+    let error = with_plain_client(&behind).upsert(&Kind::FEATURES, "a", &flag(3));
+    assert_kind(error, ErrorKind::Timeout, "the write may have happened");
+}
+
+/// A refused connection is the one error of which nothing but connecting is capable.
+fn a_custom_http_client_that_cannot_connect_has_sent_nothing(server: &Server) {
+    let (proxy, behind) = server.behind(|_| Do::Forward);
+    let store = with_plain_client(&behind);
+    assert_eq!(store.upsert(&Kind::FEATURES, "a", &flag(1)).unwrap(), Upsert::Applied);
+    drop(proxy);
+    let error = store.upsert(&Kind::FEATURES, "a", &flag(2));
+    assert_kind(error, ErrorKind::Unavailable, "cannot connect");
+}
+
+/// Transactions end in a moment.
+fn a_transaction_of_others_is_waited_for(server: &Server) {
+    let (proxy, behind) = server.behind(|request| match &*request.operation {
+        "PutItem" if request.nth < 2 => Do::fail(400, "TransactionConflictException"),
+        _ => Do::Forward,
+    });
+    assert_eq!(behind.store().upsert(&Kind::FEATURES, "a", &flag(1)).unwrap(), Upsert::Applied);
+    assert_eq!(proxy.take_operations(), ["Query", "PutItem", "PutItem", "PutItem"]);
+
+    let (_proxy, behind) = server.behind(|request| match &*request.operation {
+        "BatchWriteItem" if request.nth == 0 => Do::fail(400, "TransactionConflictException"),
+        _ => Do::Forward,
+    });
+    behind.store().init(&flags(3, 1, 1)).unwrap();
+}
+
+/// The item's, and nobody else's: the status stays.
+fn a_transaction_that_does_not_end_is_no_outage(server: &Server) {
+    let (_proxy, behind) = server.behind(|request| match &*request.operation {
+        "PutItem" => Do::fail(400, "TransactionConflictException"),
+        _ => Do::Forward,
+    });
+    let error = behind.store().upsert(&Kind::FEATURES, "a", &flag(1));
+    assert_kind(error, ErrorKind::Other, "a transaction of somebody else's has the item");
+}
+
+/// As what a caller can do about it.
+fn what_the_server_refuses_has_its_own_kind(server: &Server) {
+    let refused = [
+        ("ReplicatedWriteConflictException", ErrorKind::Unavailable, "ReplicatedWriteConflictException"),
+        ("ItemCollectionSizeLimitExceededException", ErrorKind::TooLarge, "local indexes"),
+        ("ValidationException", ErrorKind::Other, "ValidationException: as the test wants"),
+        ("RequestTimeTooSkewed", ErrorKind::Unavailable, "this machine's clock is wrong"),
+    ];
+    for (code, kind, says) in refused {
+        let (_proxy, behind) = server.behind(move |request| match &*request.operation {
+            "PutItem" => Do::fail(400, code),
+            _ => Do::Forward,
+        });
+        assert_kind(behind.store().upsert(&Kind::FEATURES, "a", &flag(1)), kind, says);
+    }
 }

@@ -1,14 +1,12 @@
 //! What an init does, and in which order.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Instant;
 
 use flagstore_core::{AllData, ErrorKind, FeatureStoreCore, Item, Kind};
 use serde_json::Value;
 
 use crate::support::proxy::{Do, Request};
-use crate::support::{PATIENCE, Server};
+use crate::support::{PATIENCE, Server, n, s, wait};
 use crate::{cases, flag, flags};
 
 cases![
@@ -16,8 +14,10 @@ cases![
     batches_are_full_and_no_key_is_twice_in_one,
     nothing_is_still_the_mark,
     what_is_too_large_is_reported_and_its_old_version_stays,
-    the_stored_keys_are_read_beside_the_puts,
-    what_is_put_is_never_left_over,
+    all_that_is_stored_is_read_before_anything_is_written,
+    an_unchanged_init_writes_nothing,
+    only_what_differs_is_written,
+    the_mark_is_written_when_it_is_missing,
     concurrency_is_limited_and_levels_wait,
 ];
 
@@ -48,7 +48,8 @@ fn puts_come_in_levels_then_deletes_then_the_mark(server: &Server) {
     let (proxy, behind) = server.behind(|_| Do::Forward);
     let store = behind.store();
     store.init(&flags(30, 1, 10)).unwrap();
-    proxy.take();
+    let first = proxy.take();
+    assert_eq!(first.last().unwrap().body()["Item"]["key"]["S"], server.namespace("$inited"));
     let data = AllData::new()
         .with(
             Kind::FEATURES,
@@ -60,17 +61,16 @@ fn puts_come_in_levels_then_deletes_then_the_mark(server: &Server) {
     let requests = proxy.take();
     let (queries, writes): (Vec<_>, Vec<_>) =
         requests.iter().partition(|request| request.operation == "Query");
-    assert_eq!(queries.len(), 2);
-    assert!(queries.iter().all(|query| query.number < writes[4].number), "read before the deletes");
+    assert_eq!(queries.len(), 3);
+    assert!(queries.iter().all(|query| query.number < writes[0].number), "read before anything is written");
     let operations: Vec<_> = writes.iter().map(|request| request.operation.as_str()).collect();
-    assert_eq!(operations, [&["BatchWriteItem"; 6][..], &["PutItem"]].concat());
+    assert_eq!(operations, ["BatchWriteItem"; 6], "the mark is there");
     let put: Vec<_> = writes[..4].iter().map(|request| keys(request).remove(0)).collect();
     let put: Vec<_> = put.iter().map(|(kind, _, key)| (kind.as_str(), key.as_str())).collect();
     assert_eq!(put, [("put", "segment"), ("put", "base"), ("put", "middle"), ("put", "top")]);
     let deleted: Vec<_> = writes[4..6].iter().flat_map(|request| keys(request)).collect();
     assert_eq!(deleted.len(), 30);
     assert!(deleted.iter().all(|(kind, _, key)| kind == "delete" && key.starts_with("flag-")), "{deleted:?}");
-    assert_eq!(writes[6].body()["Item"]["key"]["S"], server.namespace("$inited"));
 }
 
 /// 25 writes a batch.
@@ -91,10 +91,10 @@ fn nothing_is_still_the_mark(server: &Server) {
     let (proxy, behind) = server.behind(|_| Do::Forward);
     let store = behind.store();
     store.init(&AllData::new()).unwrap();
-    assert_eq!(proxy.take_operations(), ["PutItem"]);
+    assert_eq!(proxy.take_operations(), ["Query", "PutItem"]);
     let empty = AllData::from_json(r#"{"flags":{},"segments":{}}"#).unwrap();
     store.init(&empty).unwrap();
-    assert_eq!(proxy.take_operations(), ["Query", "Query", "PutItem"]);
+    assert_eq!(proxy.take_operations(), ["Query"; 3]);
     assert!(store.is_initialized().unwrap());
 }
 
@@ -123,51 +123,83 @@ fn what_is_too_large_is_reported_and_its_old_version_stays(server: &Server) {
     assert!(store.is_initialized().unwrap());
 }
 
-/// So the read takes no time of its own, however many pages it has.
-fn the_stored_keys_are_read_beside_the_puts(server: &Server) {
+/// So nothing is written that is there, and nothing to a table of another shape.
+fn all_that_is_stored_is_read_before_anything_is_written(server: &Server) {
     server.store().init(&flags(15, 1, 100_000)).unwrap();
-    // No put is answered before both pages have been asked for.
-    let pages = AtomicUsize::new(0);
-    let (_proxy, behind) = server.behind(move |request| {
-        match &*request.operation {
-            "Query" => drop(pages.fetch_add(1, Ordering::AcqRel)),
-            "BatchWriteItem" => wait_until(|| pages.load(Ordering::Acquire) == 2),
-            _ => {}
-        }
-        Do::Forward
-    });
+    let (proxy, behind) = server.behind(|_| Do::Forward);
     behind.store().init(&flags(10, 2, 10)).unwrap();
+    assert_eq!(proxy.take_operations(), ["Query", "Query", "Query", "BatchWriteItem", "BatchWriteItem"]);
     assert_eq!(server.store().get_all(&Kind::FEATURES).unwrap().by_key.len(), 10);
 }
 
-/// Also if the keys are read when it is there already, and a left-over is one all the same.
-fn what_is_put_is_never_left_over(server: &Server) {
-    server.store().init(&flags(30, 1, 10)).unwrap();
-    let first_level_is_put = AtomicBool::new(false);
-    let (proxy, behind) = server.behind(move |request| {
-        match &*request.operation {
-            "Query" => wait_until(|| first_level_is_put.load(Ordering::Acquire)),
-            "BatchWriteItem" if keys(request)[0].2 == "top" => {
-                first_level_is_put.store(true, Ordering::Release);
-            }
-            _ => {}
-        }
-        Do::Forward
-    });
-    let data =
-        AllData::new().with(Kind::FEATURES, [("top", with_prerequisite("flag-1")), ("flag-1", flag(2))]);
-    behind.store().init(&data).unwrap();
-    assert_eq!(proxy.take().len(), 6, "a query, two puts, 29 deletes in two, the mark");
-    let mut left: Vec<_> = server.store().get_all(&Kind::FEATURES).unwrap().by_key.into_iter().collect();
-    left.sort_by(|(one, _), (other, _)| one.cmp(other));
-    assert_eq!(left, [("flag-1".to_owned(), flag(2)), ("top".to_owned(), with_prerequisite("flag-1"))]);
+/// The reads are paid anyway. (Peers' bug 39: everything was rewritten with every poll.)
+fn an_unchanged_init_writes_nothing(server: &Server) {
+    let data = || {
+        AllData::new()
+            .with(Kind::FEATURES, [("top", with_prerequisite("base")), ("base", flag(1))])
+            .with(Kind::SEGMENTS, [("segment", flag(1)), ("gone", Item::tombstone("gone", 2).unwrap())])
+    };
+    server.store().init(&data()).unwrap();
+    let (proxy, behind) = server.behind(|_| Do::Forward);
+    behind.store().init(&data()).unwrap();
+    assert_eq!(proxy.take_operations(), ["Query"; 3]);
+}
+
+/// An item of another version or text, and a row with anything else in it.
+fn only_what_differs_is_written(server: &Server) {
+    let store = server.store();
+    store.init(&flags(60, 1, 10)).unwrap();
+    let namespace = server.namespace("features");
+    let same = server.row(&namespace, "flag-0").unwrap();
+    let (version, item) = (same["version"].clone(), same["item"].clone());
+    server.put(&namespace, "flag-1", [("version", n(2)), ("item", item.clone())]);
+    server.put(&namespace, "flag-2", [("version", version.clone()), ("item", s("{}"))]);
+    server.put(
+        &namespace,
+        "flag-3",
+        [
+            ("version", version.clone()),
+            ("item", item.clone()),
+            ("deleted", flagstore_dynamodb::aws_sdk_dynamodb::types::AttributeValue::Bool(true)),
+        ],
+    );
+    server.put(&namespace, "flag-4", [("item", item.clone())]);
+    server.put(&namespace, "flag-5", [("version", version)]);
+    server.put(&namespace, "left-over", [("version", n(1)), ("item", item)]);
+    let (proxy, behind) = server.behind(|_| Do::Forward);
+    behind.store().init(&flags(60, 1, 10)).unwrap();
+    let requests = proxy.take();
+    let mut written: Vec<_> = requests
+        .iter()
+        .filter(|request| request.operation == "BatchWriteItem")
+        .flat_map(|request| keys(request).into_iter().map(|(what, _, key)| format!("{what} {key}")))
+        .collect();
+    written.sort();
+    let expected = ["delete left-over", "put flag-1", "put flag-2", "put flag-3", "put flag-4", "put flag-5"];
+    assert_eq!(written, expected);
+    assert_eq!(server.row(&namespace, "flag-3").unwrap().len(), 4);
+    assert_eq!(store.get_all(&Kind::FEATURES).unwrap().by_key.len(), 60);
+}
+
+/// Though all else is there, as after an init that did not come to its end.
+fn the_mark_is_written_when_it_is_missing(server: &Server) {
+    let store = server.store();
+    store.init(&flags(2, 1, 10)).unwrap();
+    let mark = server.namespace("$inited");
+    let delete = server.raw.delete_item().table_name(&server.table);
+    wait(delete.key("namespace", s(&mark)).key("key", s(&mark)).send()).unwrap();
+    assert!(!store.is_initialized().unwrap());
+    let (proxy, behind) = server.behind(|_| Do::Forward);
+    behind.store().init(&flags(2, 1, 10)).unwrap();
+    assert_eq!(proxy.take_operations(), ["Query", "Query", "PutItem"]);
+    assert!(store.is_initialized().unwrap());
 }
 
 /// As many requests at the same time as configured, and none of a level before the last is done.
 fn concurrency_is_limited_and_levels_wait(server: &Server) {
     let slow = |_: &Request| Do::Delay(std::time::Duration::from_millis(20));
     for concurrency in [1, 4] {
-        let (proxy, behind) = server.behind(slow);
+        let (proxy, behind) = server.anew().behind(slow);
         let store = behind.builder().init_concurrency(concurrency);
         let store = store.timeout(PATIENCE).attempt_timeout(PATIENCE);
         store.build().unwrap().init(&flags(250, 1, 10)).unwrap();
@@ -177,14 +209,5 @@ fn concurrency_is_limited_and_levels_wait(server: &Server) {
     let base = (0..50).map(|n| (format!("base-{n}"), flag(1)));
     let top = (0..50).map(|n| (format!("top-{n}"), with_prerequisite("base-0")));
     behind.store().init(&AllData::new().with(Kind::FEATURES, top.chain(base))).unwrap();
-    assert_eq!(proxy.most_at_once(), 3, "each level has two batches, and the first one the query beside it");
-}
-
-/// In a thread of the proxy's own.
-fn wait_until(condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !condition() {
-        assert!(Instant::now() < deadline, "waited for {PATIENCE:?}");
-        std::thread::yield_now();
-    }
+    assert_eq!(proxy.most_at_once(), 2, "each level has two batches");
 }

@@ -15,6 +15,8 @@ mod situations;
 mod stored;
 #[path = "../support/mod.rs"]
 mod support;
+mod tables;
+mod throttling;
 
 use std::any::type_name;
 use std::process::ExitCode;
@@ -60,6 +62,8 @@ fn main() -> ExitCode {
         requests::cases(),
         situations::cases(),
         stored::cases(),
+        tables::cases(),
+        throttling::cases(),
     ];
     let trials = modules.into_iter().flatten().map(|Case { name, run }| match server.clone() {
         Ok(server) => Trial::test(name, move || {

@@ -154,6 +154,11 @@ fn an_endpoint_that_speaks_no_http(server: &Server) {
     let says = "cannot connect, or the connection broke: check the endpoint";
     assert_kind(store.get(&Kind::FEATURES, "a"), ErrorKind::Unavailable, says);
     // It was sent, and who knows.
+    let (_proxy, behind) = server.behind(|request| match &*request.operation {
+        "PutItem" => Do::Close,
+        _ => Do::Forward,
+    });
+    let store = patient(&behind);
     assert_kind(
         store.upsert(&Kind::FEATURES, "a", &flag(1)),
         ErrorKind::Timeout,

@@ -9,6 +9,7 @@
 )]
 
 mod container;
+pub mod plain_client;
 pub mod proxy;
 
 use std::collections::HashMap;

@@ -25,6 +25,10 @@ pub struct Request {
     pub headers: BTreeMap<String, String>,
     /// How many requests came before it.
     pub number: usize,
+    /// How many of its operation came before it.
+    pub nth: usize,
+    /// How many were being answered when it came, itself included.
+    pub beside: usize,
 }
 
 impl Request {
@@ -50,6 +54,9 @@ pub enum Do {
     /// Forwards a BatchWriteItem without the writes of which this is true, given the request's number and
     /// theirs, and answers that they are unprocessed.
     Unprocessed(fn(usize, usize) -> bool),
+    /// Forwards so many writes of a BatchWriteItem, and answers that the others are unprocessed. Whatever else it is,
+    /// it is forwarded.
+    ProcessFirst(usize),
 }
 
 impl Do {
@@ -71,6 +78,7 @@ struct Shared {
     rule: Box<Rule>,
     requests: Mutex<Vec<Request>>,
     seen: AtomicUsize,
+    seen_of: Mutex<BTreeMap<String, usize>>,
     running: AtomicUsize,
     most_running: AtomicUsize,
     closed: AtomicBool,
@@ -91,6 +99,7 @@ impl Proxy {
             rule: Box::new(rule),
             requests: Mutex::default(),
             seen: AtomicUsize::new(0),
+            seen_of: Mutex::default(),
             running: AtomicUsize::new(0),
             most_running: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
@@ -145,14 +154,19 @@ fn serve(client: TcpStream, shared: &Shared) -> std::io::Result<()> {
     while let Some((head, body)) = read_message(&mut from_client)? {
         let request = {
             let mut requests = shared.requests.lock().unwrap();
-            let request = parse(&head, &body, shared.seen.fetch_add(1, Ordering::AcqRel));
+            let running = shared.running.fetch_add(1, Ordering::AcqRel) + 1;
+            shared.most_running.fetch_max(running, Ordering::AcqRel);
+            let number = shared.seen.fetch_add(1, Ordering::AcqRel);
+            let request = parse(&head, &body);
+            let mut seen = shared.seen_of.lock().unwrap();
+            let nth = seen.entry(request.operation.clone()).or_default();
+            let request = Request { number, nth: *nth, beside: running, ..request };
+            *nth += 1;
             requests.push(request.clone());
             request
         };
         let action = (shared.rule)(&request);
         let hang = matches!(action, Do::Hang);
-        let running = shared.running.fetch_add(1, Ordering::AcqRel) + 1;
-        shared.most_running.fetch_max(running, Ordering::AcqRel);
         let done = act(action, &request, &head, body, shared, &mut upstream);
         shared.running.fetch_sub(1, Ordering::AcqRel);
         match done? {
@@ -187,7 +201,15 @@ fn act(
         Do::LoseAnswer => forward(head, &body, shared, upstream).map(|_| None),
         Do::Close | Do::Hang => Ok(None),
         Do::Answer(status, text) => Ok(Some(answer(status, &text))),
-        Do::Unprocessed(is_unprocessed) => {
+        Do::ProcessFirst(_) if request.operation != "BatchWriteItem" => {
+            forward(head, &body, shared, upstream).map(Some)
+        }
+        Do::Unprocessed(_) | Do::ProcessFirst(_) => {
+            let is_unprocessed = |request: usize, n: usize| match action {
+                Do::Unprocessed(is_unprocessed) => is_unprocessed(request, n),
+                Do::ProcessFirst(count) => n >= count,
+                _ => false,
+            };
             let body = request.body();
             let (table, writes) = body["RequestItems"].as_object().unwrap().iter().next().unwrap();
             let writes = writes.as_array().unwrap().iter().cloned().enumerate();
@@ -245,7 +267,7 @@ fn answer(status: u16, text: &str) -> Vec<u8> {
 }
 
 /// Head and body of a request or an answer. `None` at the end of the connection.
-fn read_message(from: &mut impl BufRead) -> std::io::Result<Option<(Vec<String>, Vec<u8>)>> {
+pub fn read_message(from: &mut impl BufRead) -> std::io::Result<Option<(Vec<String>, Vec<u8>)>> {
     let mut head = Vec::new();
     loop {
         let mut line = String::new();
@@ -271,13 +293,15 @@ fn header<'a>(head: &'a [String], name: &str) -> Option<&'a str> {
     })
 }
 
-fn parse(head: &[String], body: &[u8], number: usize) -> Request {
+fn parse(head: &[String], body: &[u8]) -> Request {
     let target = header(head, "x-amz-target").unwrap_or_default();
     let headers = head.iter().filter_map(|line| line.split_once(':'));
     Request {
         operation: target.rsplit('.').next().unwrap_or_default().to_owned(),
         text: body.to_vec(),
         headers: headers.map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned())).collect(),
-        number,
+        number: 0,
+        nth: 0,
+        beside: 0,
     }
 }
