@@ -9,6 +9,7 @@ mod fixture;
 mod linearizability;
 pub mod ratio;
 mod run;
+pub mod stand_in;
 mod worker;
 
 pub use cache::{CacheSettings, CachingStore, Listener};
@@ -16,3 +17,4 @@ pub use cached::{cached, run_in_every_mode};
 pub use case::{Case, Skip};
 pub use fixture::Fixture;
 pub use run::{run, work_if_asked};
+pub use stand_in::StandIn;
