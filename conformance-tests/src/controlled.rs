@@ -109,7 +109,7 @@ impl Controlled {
     /// The next call of this operation is held back until the gate opens, when its answer is already known. It
     /// is not held for ever, so that a case that fails comes to an end.
     pub(crate) fn hold(&self, operation: Operation, patience: Duration) -> Gate {
-        let barrier = Arc::new(Barrier { patience, state: Mutex::default(), changed: Condvar::new() });
+        let barrier = Barrier::new(patience);
         self.state.lock().held.insert(operation, Arc::clone(&barrier));
         Gate(barrier)
     }
@@ -220,7 +220,7 @@ impl fmt::Debug for Controlled {
 }
 
 /// Holds back one call. Dropping it lets the call go on.
-pub(crate) struct Gate(Arc<Barrier>);
+pub(crate) struct Gate(pub(crate) Arc<Barrier>);
 
 impl Gate {
     /// Waits until the call is there, and its answer known.
@@ -243,7 +243,8 @@ impl Drop for Gate {
     }
 }
 
-struct Barrier {
+/// Where a call is held back.
+pub(crate) struct Barrier {
     patience: Duration,
     state: Mutex<BarrierState>,
     changed: Condvar,
@@ -257,7 +258,11 @@ struct BarrierState {
 }
 
 impl Barrier {
-    fn hold(&self) {
+    pub(crate) fn new(patience: Duration) -> Arc<Self> {
+        Arc::new(Self { patience, state: Mutex::default(), changed: Condvar::new() })
+    }
+
+    pub(crate) fn hold(&self) {
         let mut state = self.state.lock();
         state.is_reached = true;
         self.changed.notify_all();

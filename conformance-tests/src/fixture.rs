@@ -4,7 +4,7 @@ use std::time::Duration;
 use flagstore_core::{CachingStoreBuilder, FeatureStoreCore, Kind, StoreError};
 
 use crate::cases;
-use crate::{CacheSettings, CachingStore, Case};
+use crate::{BigSegmentsFixture, CacheSettings, CachingStore, Case};
 
 /// How a backend plugs into the suite: how to open it, and what can be done to it.
 ///
@@ -71,6 +71,11 @@ pub trait Fixture: Send + Sync + 'static {
     /// Passwords, tokens and keys in the configuration of the stores that this fixture opens.
     fn secrets(&self) -> Vec<String> {
         Vec::new()
+    }
+
+    /// How the Big Segments side of the backend plugs in. `None` if it has none.
+    fn big_segments(&self) -> Option<&dyn BigSegmentsFixture> {
+        None
     }
 
     /// The cases that this fixture is for. All, unless the fixture is a cache itself.

@@ -1,10 +1,12 @@
 #![doc = include_str!("../README.md")]
 
+mod big_segments;
 mod cache;
 mod cached;
 mod case;
 pub mod cases;
 mod controlled;
+mod controlled_big_segments;
 mod fixture;
 mod linearizability;
 pub mod ratio;
@@ -12,6 +14,7 @@ mod run;
 pub mod stand_in;
 mod worker;
 
+pub use big_segments::{BigSegments, BigSegmentsFixture, BigSegmentsListener, BigSegmentsSettings};
 pub use cache::{CacheSettings, CachingStore, Listener};
 pub use cached::{cached, run_in_every_mode};
 pub use case::{Case, Skip};

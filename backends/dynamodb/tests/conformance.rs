@@ -1,11 +1,12 @@
 //! Plugs the store into the suite.
 
+mod big_segments;
 mod support;
 
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use flagstore_conformance::{Fixture, run_in_every_mode};
+use flagstore_conformance::{BigSegmentsFixture, Fixture, run_in_every_mode};
 use flagstore_core::{FeatureStoreCore, Kind, StoreError};
 use support::{PATIENCE, SECRETS, SHARED, Server};
 
@@ -44,6 +45,10 @@ impl Fixture for DynamoDb {
         let server = self.0.as_ref().ok()?;
         server.put(&format!("{prefix}:{kind}"), key, [("item", support::s("garbage"))]);
         Some(())
+    }
+
+    fn big_segments(&self) -> Option<&dyn BigSegmentsFixture> {
+        Some(self)
     }
 
     fn too_large(&self) -> Option<usize> {

@@ -2,11 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot set itself up may as well panic")]
 
+mod big_segments;
 mod service;
 
 use std::{process::ExitCode, sync::Arc};
 
-use flagstore_conformance::{Fixture, run_in_every_mode};
+use flagstore_conformance::{BigSegmentsFixture, Fixture, run_in_every_mode};
 use flagstore_core::{CachingStoreBuilder, CachingStoreWrapper, FeatureStoreCore, Kind, StoreError};
 use flagstore_redis::RedisStore;
 use flagstore_redis::redis::{Client, cmd};
@@ -48,6 +49,10 @@ impl Fixture for Service {
         let mut connection = Client::open(self.url.as_deref().ok()?).unwrap().get_connection().unwrap();
         let mut hset = cmd("HSET");
         hset.arg(format!("{prefix}:{kind}")).arg(key).arg(b"{\"version\":5,\x80").exec(&mut connection).ok()
+    }
+
+    fn big_segments(&self) -> Option<&dyn BigSegmentsFixture> {
+        Some(self)
     }
 
     fn secrets(&self) -> Vec<String> {

@@ -1,8 +1,10 @@
 //! Plugs the store into the suite.
 
+mod big_segments;
+
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
-use flagstore_conformance::{Fixture, run_in_every_mode};
+use flagstore_conformance::{BigSegmentsFixture, Fixture, run_in_every_mode};
 use flagstore_core::{CachingStoreBuilder, CachingStoreWrapper, FeatureStoreCore, Kind, StoreError};
 use flagstore_sqlite::{SqliteStore, rusqlite::Connection, rusqlite::limits::Limit};
 
@@ -48,6 +50,10 @@ impl Fixture for Sqlite {
         let set = "UPDATE items SET json = CAST(x'80' AS TEXT) WHERE prefix = ?1 AND kind = ?2 AND key = ?3";
         let changed = Connection::open(self.file()).ok()?.execute(set, [prefix, kind.as_str(), key]);
         (changed == Ok(1)).then_some(())
+    }
+
+    fn big_segments(&self) -> Option<&dyn BigSegmentsFixture> {
+        Some(self)
     }
 
     fn too_large(&self) -> Option<usize> {

@@ -3,6 +3,7 @@
 //! Each case is a private function named as a sentence, so one that is left out of the list is dead code
 //! and does not compile without a warning.
 
+mod big_segments;
 mod caching;
 mod changes;
 mod concurrency;
@@ -20,10 +21,18 @@ mod upsert;
 
 use crate::Case;
 
-/// Every case: of the contract, and of the cache above a store that keeps it.
+/// Every case: of the contract, of the cache above a store that keeps it, and of Big Segments.
 #[must_use]
 pub fn all() -> Vec<Case> {
-    core().into_iter().chain(caching()).collect()
+    core().into_iter().chain(caching()).chain(big_segments()).collect()
+}
+
+/// The cases of Big Segments: of [`BigSegmentStore`](flagstore_core::BigSegmentStore),
+/// [`BigSegmentUpdates`](flagstore_core::BigSegmentUpdates) and
+/// [`BigSegmentStoreWrapper`](flagstore_core::BigSegmentStoreWrapper).
+#[must_use]
+pub fn big_segments() -> Vec<Case> {
+    big_segments::cases()
 }
 
 /// The cases of a cache above a store, with its status and recovery: of

@@ -5,15 +5,15 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use flagstore_conformance::Fixture;
+use flagstore_conformance::{BigSegmentsFixture, Fixture};
 use flagstore_core::{AllData, ErrorKind, FeatureStoreCore, Item, Items, Kind, StoreError, Upsert};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::fault::Fault;
+use crate::faulty_big_segments::{FaultyBigSegments, PASSWORD};
 
 const TOO_LARGE: usize = 100_000;
-const PASSWORD: &str = "correct horse battery staple";
 
 /// A store in memory that also has a size limit, can be corrupted and out of reach, and has a password:
 /// all that a case can ask for. With a fault it breaks exactly one rule.
@@ -39,11 +39,12 @@ struct Rows {
 pub(crate) struct FaultyFixture {
     database: Arc<Mutex<Rows>>,
     fault: Option<Fault>,
+    big_segments: FaultyBigSegments,
 }
 
 impl FaultyFixture {
     pub(crate) fn new(fault: Option<Fault>) -> Self {
-        Self { database: Arc::default(), fault }
+        Self { database: Arc::default(), fault, big_segments: FaultyBigSegments::new(None) }
     }
 
     fn store(&self, prefix: &str, reachable: bool) -> Arc<dyn FeatureStoreCore> {
@@ -92,6 +93,10 @@ impl Fixture for FaultyFixture {
 
     fn too_large(&self) -> Option<usize> {
         Some(TOO_LARGE)
+    }
+
+    fn big_segments(&self) -> Option<&dyn BigSegmentsFixture> {
+        Some(&self.big_segments)
     }
 
     fn secrets(&self) -> Vec<String> {

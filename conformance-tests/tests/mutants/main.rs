@@ -4,9 +4,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot set itself up may as well panic")]
 
+mod big_segments_fault;
 mod cache_fault;
 mod fault;
 mod faulty;
+mod faulty_big_segments;
+mod faulty_big_segments_fixture;
+mod faulty_big_segments_wrapper;
 mod faulty_cache;
 mod file;
 mod naive;
@@ -19,9 +23,11 @@ use std::sync::Arc;
 use flagstore_conformance::{Case, Fixture, cases, work_if_asked};
 use libtest_mimic::{Arguments, Failed, Trial};
 
+use big_segments_fault::BigSegmentsFault;
 use cache_fault::CacheFault;
 use fault::Fault;
 use faulty::FaultyFixture;
+use faulty_big_segments_fixture::FaultyBigSegmentsFixture;
 use faulty_cache::FaultyCacheFixture;
 use file::FileFixture;
 
@@ -44,6 +50,11 @@ fn main() -> ExitCode {
         let fixture = || Arc::new(FaultyCacheFixture::new(*fault)) as Arc<dyn Fixture>;
         let run = move || fails(cases::caching(), "caching::", cases, fixture);
         Trial::test(format!("mutants::caching::{fault:?}"), run)
+    }));
+    trials.extend(BigSegmentsFault::ALL.iter().map(|(fault, cases)| {
+        let fixture = || Arc::new(FaultyBigSegmentsFixture::new(*fault)) as Arc<dyn Fixture>;
+        let run = move || fails(cases::big_segments(), "big_segments::", cases, fixture);
+        Trial::test(format!("mutants::big_segments::{fault:?}"), run)
     }));
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
@@ -88,7 +99,11 @@ fn without_a_fault_every_case_passes() -> Result<(), Failed> {
 fn every_case_has_a_mutant() -> Result<(), Failed> {
     let of_stores = Fault::ALL.iter().flat_map(|(_, cases)| *cases).map(|name| (*name).to_owned());
     let of_caches = CacheFault::ALL.iter().flat_map(|(_, cases)| *cases);
-    let found: HashSet<_> = of_stores.chain(of_caches.map(|name| format!("caching::{name}"))).collect();
+    let of_big_segments = BigSegmentsFault::ALL.iter().flat_map(|(_, cases)| *cases);
+    let found: HashSet<_> = of_stores
+        .chain(of_caches.map(|name| format!("caching::{name}")))
+        .chain(of_big_segments.map(|name| format!("big_segments::{name}")))
+        .collect();
     let missed: Vec<_> = cases::all().into_iter().filter(|case| !found.contains(case.name())).collect();
     if missed.is_empty() { Ok(()) } else { Err(format!("no mutant fails these: {missed:?}").into()) }
 }
