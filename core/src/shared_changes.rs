@@ -35,6 +35,7 @@ struct State {
     watchers: BTreeMap<u64, Watcher>,
     next: u64,
     watch: Option<ChangeWatch>,
+    is_over: bool,
 }
 
 type Watcher = Arc<dyn Fn(Change) + Send + Sync>;
@@ -50,12 +51,25 @@ impl SharedChangeSource {
     pub fn new(source: impl ChangeSource) -> Self {
         Self(Arc::new(Shared { source: Arc::new(source), state: Mutex::default() }))
     }
+
+    /// Ends the watch for good, whoever still wants to know. A second time it does nothing.
+    pub fn end(&self) {
+        let ended = {
+            let mut state = self.0.state.lock();
+            state.is_over = true;
+            (std::mem::take(&mut state.watchers), state.watch.take())
+        };
+        drop(ended);
+    }
 }
 
 impl ChangeSource for SharedChangeSource {
     fn watch(&self, on_change: Box<dyn Fn(Change) + Send + Sync>) -> ChangeWatch {
         let (number, is_first) = {
             let mut state = self.0.state.lock();
+            if state.is_over {
+                return ChangeWatch::new(());
+            }
             let number = state.next;
             state.next += 1;
             let is_first = state.watchers.is_empty();
@@ -66,9 +80,12 @@ impl ChangeSource for SharedChangeSource {
         if is_first {
             let shared = Arc::downgrade(&self.0);
             let watch = self.0.source.watch(Box::new(move |change| tell(&shared, &change)));
-            // What it replaces, or is, is dropped outside the lock.
-            let before = self.0.state.lock().watch.replace(watch);
-            drop(before);
+            // Whoever it was for may be gone already. It is dropped outside the lock.
+            let unwanted = {
+                let mut state = self.0.state.lock();
+                if state.watchers.is_empty() { Some(watch) } else { state.watch.replace(watch) }
+            };
+            drop(unwanted);
         }
         ChangeWatch::new(guard)
     }
@@ -161,5 +178,17 @@ mod tests {
 
         let _fourth = watch("fourth");
         assert_eq!(manual.watches().len(), 1);
+    }
+
+    /// The end is for all, and for good.
+    #[test]
+    fn the_end_is_for_all() {
+        let manual = Manual::default();
+        let shared = SharedChangeSource::new(manual.clone());
+        let _before = shared.watch(Box::new(drop));
+        shared.end();
+        assert_eq!(manual.watches().len(), 0);
+        let _after = shared.watch(Box::new(drop));
+        assert_eq!(manual.watches().len(), 0);
     }
 }

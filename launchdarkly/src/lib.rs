@@ -1,5 +1,7 @@
 #![doc = include_str!("../README.md")]
 
+mod data_system;
+mod data_system_builder;
 mod evaluation;
 mod factory;
 mod flagstore;
@@ -7,6 +9,8 @@ mod model;
 mod readable;
 pub mod sources;
 
+pub use data_system::DataSystem;
+pub use data_system_builder::DataSystemBuilder;
 pub use evaluation::{AllFlagsOptions, BigSegmentsClient, Evaluation, Evaluator, FlagsState};
 pub use factory::{FlagstoreFactory, cached_data_store, data_store};
 #[cfg(feature = "service")]

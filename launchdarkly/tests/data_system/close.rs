@@ -1,0 +1,55 @@
+use std::time::Duration;
+
+use flagstore_core::{
+    BackgroundOperation, BigSegmentStoreWrapper, BigSegmentsStatus, DataSourceState, FeatureStoreCore, Kind,
+    MemoryBigSegmentStore, MemoryStore,
+};
+use flagstore_launchdarkly::DataSystem;
+
+use crate::support::{LONG, Manual, client, context, environment, flag, sqlite, watching};
+
+/// The source ends, the Big Segments end, and the client goes on with what is there.
+#[test]
+fn close_ends_everything() {
+    let source = Manual::default();
+    let big_segments = BigSegmentStoreWrapper::builder(MemoryBigSegmentStore::new()).build().unwrap();
+    let system = DataSystem::builder(MemoryStore::new())
+        .data_source(source.clone())
+        .big_segments(big_segments.clone())
+        .build()
+        .unwrap();
+    let client = client(&system);
+    source.put(&environment([("dark-mode", 1, true)]));
+    let status = system.data_source_status_provider().unwrap();
+
+    assert!(system.close(LONG));
+    assert!(!source.is_alive());
+    assert_eq!(status.status().state, DataSourceState::Off);
+    assert_eq!(big_segments.get_membership("user-1").status, BigSegmentsStatus::StoreError);
+    assert!(client.bool_variation(&context(), "dark-mode", false));
+    assert!(system.close(Duration::ZERO), "a second time there is nothing left to end");
+}
+
+/// Whoever forgets to close it does not leave a source behind.
+#[test]
+fn dropping_it_ends_the_source() {
+    let source = Manual::default();
+    drop(DataSystem::builder(MemoryStore::new()).data_source(source.clone()).build().unwrap());
+    assert!(!source.is_alive());
+}
+
+/// What others write is not watched any more, although the client still holds the store.
+#[test]
+fn close_ends_the_watch() {
+    let folder = tempfile::tempdir().unwrap();
+    let other = sqlite(folder.path());
+    other.init(&environment([("dark-mode", 1, true)])).unwrap();
+    let system = watching(folder.path()).build().unwrap();
+    let client = client(&system);
+    assert!(client.bool_variation(&context(), "dark-mode", false));
+    assert!(system.close(LONG));
+    other.upsert(&Kind::FEATURES, "dark-mode", &flag("dark-mode", 2, false)).map(drop).unwrap();
+    // Longer than the watch's interval, which would have shown it. The cache's own time is longer still.
+    std::thread::sleep(Duration::from_millis(30));
+    assert!(client.bool_variation(&context(), "dark-mode", false));
+}
