@@ -77,3 +77,8 @@ pub use listeners::Subscription;
 pub use memory::MemoryStore;
 pub use shared_changes::SharedChangeSource;
 pub use status::{DataStoreStatus, DataStoreStatusProvider, DataStoreUpdateSink};
+
+/// The example of the README, which is for those who do not read it here.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
