@@ -230,8 +230,8 @@ impl RedisStoreBuilder {
     }
 
     /// Sets the name of a master, and the URLs of the Sentinels that know where it is, which may have users
-    /// and passwords of their own. They are asked for each new connection; the host and port of the URL are
-    /// not used then. Defaults to none.
+    /// and passwords of their own. They are asked for each new connection. Of the URL only the rest counts then,
+    /// and host and port cannot be set. Defaults to none.
     pub fn sentinel<U: Into<String>>(
         self,
         master: impl Into<String>,
@@ -240,8 +240,8 @@ impl RedisStoreBuilder {
         Self { sentinel: Some((master.into(), sentinels.into_iter().map(Into::into).collect())), ..self }
     }
 
-    /// Sets the URLs of some nodes of a Redis Cluster, from which the others are found. The first also says
-    /// user, password and TLS, in place of the URL. Defaults to none.
+    /// Sets the URLs of some nodes of a Redis Cluster, from which the others are found. They also say user,
+    /// password and TLS, the same for all, in place of the URL. Defaults to none.
     pub fn cluster<U: Into<String>>(self, nodes: impl IntoIterator<Item = U>) -> Self {
         Self { cluster: Some(nodes.into_iter().map(Into::into).collect()), ..self }
     }

@@ -2,6 +2,7 @@
 
 mod big_segments;
 mod builder;
+mod capabilities;
 mod changes;
 mod cluster;
 mod codec;
@@ -22,6 +23,7 @@ mod upsert;
 mod wire;
 
 pub use builder::RedisStoreBuilder;
+pub use capabilities::Capabilities;
 pub use changes::RedisChanges;
 pub use credentials::Credentials;
 pub use redis;

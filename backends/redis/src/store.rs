@@ -6,6 +6,7 @@ use flagstore_core::{AllData, FeatureStoreCore, Item, Items, Kind, StoreError, U
 use redis::ServerErrorKind;
 
 use crate::RedisStoreBuilder;
+use crate::capabilities::Capabilities;
 use crate::changes::RedisChanges;
 use crate::codec::{ITEMS_PER_COMMAND, fields_of, hsets, item_of};
 use crate::connections::Connections;
@@ -51,6 +52,15 @@ impl RedisStore {
     #[must_use]
     pub fn changes(&self) -> RedisChanges {
         RedisChanges::new(&self.connections, &self.keys)
+    }
+
+    /// Asks the server what it does for this store's user: transactions, scripts, push.
+    ///
+    /// # Errors
+    ///
+    /// Those of a read: a server that cannot be asked has neither granted nor refused anything.
+    pub fn capabilities(&self) -> Result<Capabilities, StoreError> {
+        Capabilities::ask(&self.connections, &self.keys, self.deadline())
     }
 
     fn deadline(&self) -> Instant {

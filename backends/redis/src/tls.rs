@@ -35,6 +35,9 @@ impl Tls {
     /// The address with what is set here.
     pub(crate) fn apply(&self, address: ConnectionAddr) -> Result<ConnectionAddr, StoreError> {
         let wants = self.is_wanted.unwrap_or(self.has_certificates());
+        if !wants && self.has_certificates() {
+            return Err(wrong("tls", "is set to no, beside certificates that would have no effect"));
+        }
         match (address, self.is_wanted) {
             (ConnectionAddr::TcpTls { host, port, .. }, Some(false)) => Ok(ConnectionAddr::Tcp(host, port)),
             (ConnectionAddr::Tcp(host, port), _) if wants => {

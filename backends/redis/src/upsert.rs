@@ -23,6 +23,7 @@
 //! Where the server takes no MULTI, the new text goes into the script, which then stores it by itself.
 
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -47,13 +48,13 @@ const ROUNDS: u32 = 10;
 /// The same where every write to the hash counts, of other processes at least.
 const WATCHED_ROUNDS: u32 = 50;
 
-/// After this, scripts are tried again: somebody may have given the permission.
-const FORBIDDEN_FOR: Duration = Duration::from_secs(60);
+/// After so many upserts without a script one is tried again: somebody may have given the permission.
+const WITHOUT_SCRIPTS: u32 = 100;
 
 #[derive(Default)]
 pub(crate) struct Upserts {
-    /// Until when the server is taken to run no scripts for this user, who may write.
-    forbidden_until: Mutex<Option<Instant>>,
+    /// How many upserts to come do without a script, since the server runs none for this user, who may write.
+    without_scripts: AtomicU32,
     /// Whose turn it is to watch: in one process they would only get into each other's way.
     turn: Mutex<()>,
 }
@@ -67,8 +68,9 @@ impl Upserts {
         key: &str,
         item: &Item,
     ) -> Result<Upsert, Failure> {
-        let forbidden_until = *self.forbidden_until.lock();
-        if forbidden_until.is_none_or(|until| until <= Instant::now()) {
+        let one_less = |count: u32| count.checked_sub(1);
+        let asks = self.without_scripts.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_err();
+        if asks {
             match connections.write(hash, deadline, |session| by_script(session, hash, key, item)) {
                 Err(failure) if failure.may_concern_scripts() => {}
                 upserted => return upserted,
@@ -77,8 +79,9 @@ impl Upserts {
         let turn = self.turn.try_lock_until(deadline).ok_or(Failure::Late)?;
         let upserted = connections.write(hash, deadline, |session| by_watching(session, hash, key, item));
         drop(turn);
-        if upserted.is_ok() && self.forbidden_until.lock().replace(Instant::now() + FORBIDDEN_FOR).is_none() {
-            tracing::info!("redis: the server runs no scripts for this user, so upserts use WATCH: slower");
+        if asks && upserted.is_ok() {
+            self.without_scripts.store(WITHOUT_SCRIPTS, Ordering::Relaxed);
+            tracing::debug!("redis: the server runs no scripts for this user, so upserts use WATCH: slower");
         }
         upserted
     }

@@ -130,6 +130,12 @@ impl RedisStoreBuilder {
         if self.client_name.as_ref().is_some_and(|name| name.is_empty() || name.contains(' ')) {
             return Err(wrong("client_name", "must not be empty, or have spaces"));
         }
+        if self.sentinel.is_some() && self.cluster.is_none() {
+            let set = [("host", self.host.is_some()), ("port", self.port.is_some())];
+            if let Some((field, _)) = set.into_iter().find(|(_, is_set)| *is_set) {
+                return Err(wrong(field, "cannot be set besides Sentinels, who say where the master is"));
+            }
+        }
         if self.cluster.is_some() {
             let set = [
                 ("url", matches!(self.server, Some(Server::Url(_)))),
@@ -146,6 +152,15 @@ impl RedisStoreBuilder {
             }
             if nodes.is_empty() {
                 return Err(wrong("cluster", "needs the URL of at least one node"));
+            }
+            for node in nodes {
+                self.tls.check(node.addr())?;
+                let (own, first) = (node.redis_settings(), nodes[0].redis_settings());
+                let is_tls = |node: &ConnectionInfo| matches!(node.addr(), ConnectionAddr::TcpTls { .. });
+                let is_same = own.username() == first.username() && own.password() == first.password();
+                if !is_same || own.db() != first.db() || is_tls(node) != is_tls(&nodes[0]) {
+                    return Err(wrong("cluster", "the URLs of the nodes may differ in host and port only"));
+                }
             }
             if self.sentinel.is_some() {
                 return Err(wrong("cluster", "a cluster has no Sentinels: set one of the two"));

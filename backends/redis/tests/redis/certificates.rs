@@ -132,6 +132,8 @@ mod tls {
             ("client_certificate", new().client_certificate(pki.client.0.as_str(), "no key")),
             ("client_certificate", new().client_certificate(broken, pki.client.1.as_str())),
             ("tls", new().unix_socket("/tmp/redis.sock").tls(true)),
+            ("tls", new().tls(false).ca_certificate(pki.authority.as_str())),
+            ("ca_certificate", new().ca_certificate("no certificate")),
         ];
         for (field, builder) in wrong {
             let error = builder.build().unwrap_err();

@@ -21,6 +21,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("configuration::protocols", protocols),
     ("configuration::client_is_taken_as_it_is", client),
     ("configuration::pool_size_is_the_number_of_connections", pool_size),
+    ("configuration::capabilities_are_those_of_the_user", capabilities),
     ("configuration::display_shows_where_the_data_is", display),
 ];
 
@@ -55,6 +56,26 @@ fn wrong_values() {
         ("cluster", new().cluster(["unix:///tmp/redis.sock"])),
         ("cluster", new().cluster(["redis://localhost"]).sentinel("mymaster", ["redis://localhost"])),
         ("database", new().cluster(["redis://localhost/1"])),
+        // What would have no effect.
+        ("url", new().url("redis://localhost?db=1")),
+        ("url", new().url("redis://localhost?ssl=true")),
+        ("url", new().url("redis://localhost?password=pa55")),
+        ("url", new().url("redis://localhost?protocol=resp3&timeout=5")),
+        ("url", new().url("redis://localhost#insecure")),
+        ("url", new().url("unix:///run/redis.sock?database=1")),
+        ("sentinel", new().sentinel("mymaster", ["redis://localhost?db=1"])),
+        ("cluster", new().cluster(["redis://localhost?db=1"])),
+        ("cluster", new().cluster(["redis://a", "redis://:pa55@b"])),
+        ("url", new().cluster(["redis://localhost"]).url("redis://localhost")),
+        ("client", new().cluster(["redis://localhost"]).client(Client::open("redis://localhost").unwrap())),
+        ("host", new().cluster(["redis://localhost"]).host("localhost")),
+        ("port", new().cluster(["redis://localhost"]).port(6379)),
+        ("unix_socket", new().cluster(["redis://localhost"]).unix_socket("/run/redis.sock")),
+        ("host", new().sentinel("mymaster", ["redis://localhost"]).host("localhost")),
+        ("port", new().sentinel("mymaster", ["redis://localhost"]).port(6379)),
+        ("client_name", new().client_name("two words")),
+        ("max_lifetime", new().max_lifetime(Duration::ZERO)),
+        ("keepalive", new().keepalive(Duration::ZERO)),
     ];
     for (field, builder) in wrong {
         let error = builder.build().unwrap_err();
@@ -194,6 +215,30 @@ fn pool_size() {
         statistics.lines().find_map(|line| line.strip_prefix("total_connections_received:")).unwrap();
     // Besides those of the store: the probe of the start, which is no client, and the one that asks.
     assert!(received.parse::<usize>().unwrap() <= 5, "{received}");
+}
+
+/// What the server refuses can be asked for, and a server that is down is an error.
+fn capabilities() {
+    let mut server = Server::start();
+    let users = [
+        ("+@all", [true; 4]),
+        ("-multi", [false, true, true, false]),
+        ("-@scripting", [true, false, true, true]),
+        ("-client|tracking", [true, true, false, true]),
+    ];
+    for (rule, expected) in users {
+        crate::server::ask::<()>(
+            &mut server.raw(),
+            &["ACL", "SETUSER", "limited", "reset", "on", ">pa55", "~*", "+@all", rule],
+        );
+        let store = server.builder().username("limited").password("pa55").build().unwrap();
+        let found = store.capabilities().unwrap();
+        let found = [found.transactions, found.scripts, found.push, found.atomic_init];
+        assert_eq!(found, expected, "{rule}");
+    }
+    let store = server.store();
+    server.stop();
+    assert_eq!(store.capabilities().unwrap_err().kind(), ErrorKind::Unavailable);
 }
 
 fn display() {

@@ -130,6 +130,12 @@ fn options() {
         ("protocol", new().protocol(redis::ProtocolVersion::RESP3)),
         ("sentinel", new().sentinel("mymaster", ["redis://localhost"])),
         ("cluster", new().cluster(["redis://localhost"])),
+        ("pool_size", new().pool_size(4)),
+        ("connect_timeout", new().connect_timeout(HANG)),
+        ("idle_timeout", new().idle_timeout(HANG)),
+        ("max_lifetime", new().max_lifetime(HANG)),
+        ("keepalive", new().keepalive(HANG)),
+        ("client_name", new().client_name("flags")),
     ] {
         let error = builder.build().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config);

@@ -21,6 +21,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("push::silence_does_not_end_it", silence),
     ("push::thread_and_connection_end_with_the_watch", ends),
     ("push::cache_sees_the_write_of_another", cache),
+    ("push::server_that_refuses_is_asked_seldom_and_not_given_up", refused),
 ];
 
 struct Watched {
@@ -164,4 +165,33 @@ fn cache() {
     let other = AllData::new().with(Kind::FEATURES, [("other", flag(1))]);
     flagstore_core::FeatureStoreCore::init(&writer, &other).unwrap();
     eventually("the init is seen", || version().is_none());
+}
+
+/// As on services that know no tracking, or for a user that may not: it can be seen, and is no storm.
+fn refused() {
+    let server = Server::start();
+    server.ask::<()>(&["ACL", "SETUSER", "limited", "on", ">pa55", "~*", "+@all", "-client|tracking"]);
+    let store = server.builder().username("limited").password("pa55").build().unwrap();
+    let changes = store.changes();
+    let (sender, reported) = mpsc::channel();
+    let watch = changes.clone().watch(Box::new(move |change| drop(sender.send(change))));
+    let mut admin = server.raw();
+    let mut refusals = || {
+        let statistics: String = crate::server::ask(&mut admin, &["INFO", "commandstats"]);
+        let line = statistics.lines().find(|line| line.starts_with("cmdstat_client|tracking:"));
+        let count =
+            line.and_then(|line| line.split("rejected_calls=").nth(1)?.split(',').next()?.parse().ok());
+        count.unwrap_or(0)
+    };
+    eventually("it is refused", || refusals() > 0);
+    // Twice a second would be five more.
+    std::thread::sleep(Duration::from_millis(2500));
+    let count: u32 = refusals();
+    assert!(count <= 4, "{count}");
+    assert!(!changes.is_armed() && reported.try_recv().is_err());
+    server.ask::<()>(&["ACL", "SETUSER", "limited", "+@all"]);
+    eventually("it is armed when that is allowed", || changes.is_armed());
+    assert_eq!(reported.recv_timeout(HANG / 2), Ok(Change::Anything));
+    drop(watch);
+    eventually("it is not armed without a watch", || !changes.is_armed());
 }

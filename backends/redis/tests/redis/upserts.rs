@@ -18,6 +18,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("upserts::changes_in_between_are_found", races),
     ("upserts::scripts_come_back_after_script_flush", script_flush),
     ("upserts::where_scripts_are_forbidden_it_watches", forbidden_scripts),
+    ("upserts::scripts_that_are_allowed_again_are_used_again", allowed_again),
     ("upserts::where_scripts_do_not_work_it_watches", no_scripts),
     ("upserts::where_writes_are_forbidden_it_is_an_error", forbidden_writes),
 ];
@@ -217,6 +218,23 @@ fn forbidden_scripts() {
     assert_eq!(version(&store), Some(49 * 8 + 7 + 2));
     // And no WATCH is left on a connection: an init would not be executed.
     (0..20).for_each(|n| store.init(&crate::flags(n)).unwrap());
+}
+
+/// Without a restart of the program.
+fn allowed_again() {
+    let server = Server::start();
+    let store = restricted(&server, &["+@all", "-@scripting"]);
+    upsert(&store, 1).unwrap();
+    let before = calls(&server, "evalsha");
+    server.ask::<()>(&["ACL", "SETUSER", "limited", "+@all"]);
+    let mut next = 1;
+    crate::eventually("a script is run", || {
+        next += 1;
+        upsert(&store, next).unwrap();
+        calls(&server, "evalsha") > before
+    });
+    assert!(next > 50, "not at each upsert: {next}");
+    assert_eq!(version(&store), Some(next));
 }
 
 /// What the script needs is forbidden, or scripts are not known there at all: nothing is lost, and it watches.
