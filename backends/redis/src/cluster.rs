@@ -20,6 +20,9 @@ use crate::session::Session;
 /// How often a call follows a node that names another. Once is usual while slots move.
 const REDIRECTIONS: usize = 5;
 
+/// How long what the nodes have said is relied on: they may all be replaced, one by one, while ours is the last.
+const AGE: Duration = Duration::from_secs(5);
+
 /// Before a command is sent again that a node could not execute yet.
 const PAUSE: Duration = Duration::from_millis(40);
 
@@ -35,11 +38,11 @@ pub(crate) struct Cluster {
 /// What the nodes have said of each other.
 #[derive(Default)]
 struct Known {
-    slots: Arc<Vec<Slots>>,
+    slots: Vec<Slots>,
     /// Masters and replicas, which all can be asked.
     nodes: Vec<ConnectionAddr>,
-    /// A node has said something else since then.
-    is_old: bool,
+    /// From then on it is asked again; a node that says something else makes that now.
+    ages: Option<Instant>,
 }
 
 struct Slots {
@@ -76,7 +79,9 @@ impl Cluster {
                     return Err(failure);
                 }
                 is_asking = redirection == Redirection::Ask;
-                self.known.lock().is_old |= !is_asking;
+                if !is_asking {
+                    self.known.lock().ages = None;
+                }
                 master = self.parse(other, &master)?;
                 continue;
             }
@@ -86,18 +91,20 @@ impl Cluster {
                 || failure.is_answer(ServerErrorKind::ClusterDown);
             let is_lost = failure.concerns_the_server() || failure.is_no_connection();
             if !is_early && !is_lost {
-                self.known.lock().is_old |= failure.is_closed_connection();
+                if failure.is_closed_connection() {
+                    self.known.lock().ages = None;
+                }
                 return Err(failure);
             }
             let is_found = self.ask_for_slots(Some((slot, &master)), deadline).is_ok();
-            let now_master = self.known.lock().master_of(slot);
-            match now_master.filter(|_| is_found) {
-                Some(other) if other != master => master = other,
-                _ if is_early && Instant::now() + PAUSE < deadline => {
-                    std::thread::park_timeout(PAUSE.mul_f64(0.5 + random() / 2.0));
-                }
-                _ => return Err(failure),
+            let other = self.known.lock().master_of(slot).filter(|other| is_found && *other != master);
+            if is_early && Instant::now() + PAUSE < deadline {
+                std::thread::park_timeout(PAUSE.mul_f64(0.5 + random() / 2.0));
+                redirections = 0;
+            } else if is_early || other.is_none() {
+                return Err(failure);
             }
+            master = other.unwrap_or(master);
         }
     }
 
@@ -114,21 +121,26 @@ impl Cluster {
     }
 
     fn master_of(&self, slot: u16, deadline: Instant) -> Result<ConnectionAddr, Failure> {
-        let (known, is_old) = {
+        let now = Instant::now();
+        let known = {
             let mut known = self.known.lock();
-            // One asks, and the others go on with what is known.
-            (known.master_of(slot), std::mem::take(&mut known.is_old))
-        };
-        if known.is_some() && !is_old {
-            return known.ok_or(Failure::Late);
-        }
-        let asked = self.ask_for_slots(Some((slot, &self.seeds[0])).filter(|_| known.is_none()), deadline);
-        let master = self.known.lock().master_of(slot).or(known);
-        match asked {
-            Err(failure) if master.is_none() => Err(failure),
-            _ => {
-                master.ok_or_else(|| Failure::NotConnected(format!("no node of the cluster has slot {slot}")))
+            let master = known.master_of(slot);
+            if let Some(master) = &master
+                && known.ages.is_some_and(|ages| now < ages)
+            {
+                return Ok(master.clone());
             }
+            // One asks, and the others go on with what is known.
+            known.ages = Some(now + AGE);
+            master
+        };
+        // Half of the time at most, since what is known may still be right.
+        let sought = (slot, known.as_ref().unwrap_or(&self.seeds[0]));
+        let asked = self.ask_for_slots(Some(sought).filter(|_| known.is_none()), now + (deadline - now) / 2);
+        match (self.known.lock().master_of(slot).or(known), asked) {
+            (Some(master), _) => Ok(master),
+            (None, Err(failure)) => Err(failure),
+            (None, Ok(())) => Err(Failure::NotConnected(format!("no node of the cluster has slot {slot}"))),
         }
     }
 
@@ -169,14 +181,13 @@ impl Cluster {
                 Err(error) => failure = error,
             }
         }
-        self.known.lock().is_old = true;
         Err(failure)
     }
 
     fn learn(&self, slots: Vec<Slots>, nodes: Vec<ConnectionAddr>) {
         let shown: Vec<_> = nodes.iter().chain(&self.seeds).map(ToString::to_string).collect();
         self.pools.lock().retain(|node, _| shown.contains(node));
-        *self.known.lock() = Known { slots: Arc::new(slots), nodes, is_old: false };
+        *self.known.lock() = Known { slots, nodes, ages: Some(Instant::now() + AGE) };
     }
 
     /// Reads `[[first, last, [host, port, ...], replicas...], ...]`.

@@ -1,9 +1,8 @@
 //! A cluster of three masters.
 
 use flagstore_core::{AllData, Change, ChangeSource, FeatureStoreCore, Item, Kind, Upsert};
-use flagstore_redis::{RedisStore, RedisStoreBuilder};
 
-use crate::server::Server;
+use crate::nodes::Cluster;
 use crate::{HANG, Test, eventually, flag, flags, upsert, version};
 
 pub(crate) const TESTS: &[Test] = &[
@@ -15,53 +14,6 @@ pub(crate) const TESTS: &[Test] = &[
     ("cluster::changes_on_every_node_are_reported", push),
     ("cluster::single_store_says_that_it_is_a_cluster", single),
 ];
-
-struct Cluster(Vec<Server>);
-
-impl Cluster {
-    fn start() -> Self {
-        let nodes: Vec<_> = (0..3)
-            .map(|_| {
-                // The bus would be at the port plus 10 000, which another test may have.
-                let bus = crate::server::free_port().to_string();
-                Server::with(&[
-                    "--cluster-enabled",
-                    "yes",
-                    "--cluster-port",
-                    &bus,
-                    "--cluster-require-full-coverage",
-                    "no",
-                ])
-            })
-            .collect();
-        for (n, node) in nodes.iter().enumerate() {
-            let (first, last) = (n * 16384 / 3, (n + 1) * 16384 / 3 - 1);
-            node.ask::<()>(&["CLUSTER", "ADDSLOTSRANGE", &first.to_string(), &last.to_string()]);
-            node.ask::<()>(&["CLUSTER", "SET-CONFIG-EPOCH", &(n + 1).to_string()]);
-        }
-        for node in &nodes[1..] {
-            let (_, bus): (String, String) = node.ask(&["CONFIG", "GET", "cluster-port"]);
-            nodes[0].ask::<()>(&["CLUSTER", "MEET", "127.0.0.1", &node.port.to_string(), &bus]);
-        }
-        let cluster = Self(nodes);
-        eventually("the nodes know each other", || {
-            cluster.0.iter().all(|node| {
-                let slots: Vec<flagstore_redis::redis::Value> = node.ask(&["CLUSTER", "SLOTS"]);
-                slots.len() == 3 && node.ask::<String>(&["CLUSTER", "INFO"]).contains("cluster_state:ok")
-            })
-        });
-        cluster
-    }
-
-    fn builder(&self) -> RedisStoreBuilder {
-        RedisStore::builder().cluster(self.0.iter().map(Server::url))
-    }
-
-    fn owner(&self, key: &str) -> &Server {
-        let slot: usize = self.0[0].ask(&["CLUSTER", "KEYSLOT", key]);
-        (0..3).find(|n| slot < (n + 1) * 16384 / 3).map(|n| &self.0[n]).unwrap()
-    }
-}
 
 /// Prefixes that lie on different nodes, and all operations on each.
 fn any_node() {
@@ -111,7 +63,7 @@ fn ordered() {
     };
     assert_eq!(keys(Kind::FEATURES), ["b", "c"]);
     assert_eq!(keys(Kind::SEGMENTS), ["t"]);
-    for node in &cluster.0 {
+    for node in &cluster.nodes {
         let statistics: String = node.ask(&["INFO", "commandstats"]);
         assert!(!statistics.contains("cmdstat_exec"), "{statistics}");
     }
@@ -122,10 +74,10 @@ fn moved() {
     let cluster = Cluster::start();
     let store = cluster.builder().prefix("{ld}").build().unwrap();
     store.init(&flags(1)).unwrap();
-    let slot: usize = cluster.0[0].ask(&["CLUSTER", "KEYSLOT", "{ld}"]);
+    let slot: usize = cluster.nodes[0].ask(&["CLUSTER", "KEYSLOT", "{ld}"]);
     let from = cluster.owner("{ld}");
-    let to = cluster.0.iter().find(|node| node.port != from.port).unwrap();
-    let id = |node: &Server| node.ask::<String>(&["CLUSTER", "MYID"]);
+    let to = cluster.nodes.iter().find(|node| node.port != from.port).unwrap();
+    let id = |node: &crate::server::Server| node.ask::<String>(&["CLUSTER", "MYID"]);
     let (slot, from_id, to_id) = (slot.to_string(), id(from), id(to));
     to.ask::<()>(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from_id]);
     from.ask::<()>(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to_id]);
@@ -134,7 +86,7 @@ fn moved() {
     assert_eq!(version(&store), Some(1));
     upsert(&store, 2).unwrap();
     from.ask::<()>(&["MIGRATE", "127.0.0.1", &to.port.to_string(), "{ld}:$inited", "0", "5000"]);
-    for node in &cluster.0 {
+    for node in &cluster.nodes {
         node.ask::<()>(&["CLUSTER", "SETSLOT", &slot, "NODE", &to_id]);
     }
     // Arrived: it says MOVED.
@@ -150,7 +102,7 @@ fn down() {
     let store = cluster.builder().prefix("{ld}").build().unwrap();
     upsert(&store, 1).unwrap();
     let port = cluster.owner("{ld}").port;
-    let node = cluster.0.iter_mut().find(|node| node.port == port).unwrap();
+    let node = cluster.nodes.iter_mut().find(|node| node.port == port).unwrap();
     node.stop();
     assert!(upsert(&store, 2).is_err() && !store.is_available());
     node.start_again();
@@ -175,7 +127,7 @@ fn push() {
 
 fn single() {
     let cluster = Cluster::start();
-    let errors = cluster.0.iter().filter_map(|node| upsert(&node.store(), 1).err());
+    let errors = cluster.nodes.iter().filter_map(|node| upsert(&node.store(), 1).err());
     let errors: Vec<_> = errors.map(|error| error.to_string()).collect();
     assert_eq!(errors.len(), 2);
     assert!(errors.iter().all(|error| error.contains("this is a cluster")), "{errors:?}");

@@ -9,6 +9,7 @@ mod cluster;
 mod configuration;
 mod deadlines;
 mod injected;
+mod nodes;
 mod pool;
 mod proxy;
 mod push;
@@ -17,6 +18,7 @@ mod secrets;
 mod sentinel;
 mod server;
 mod stored;
+mod topology;
 mod transactions;
 mod upserts;
 
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
         secrets::TESTS,
         sentinel::TESTS,
         stored::TESTS,
+        topology::TESTS,
         transactions::TESTS,
         upserts::TESTS,
     ];

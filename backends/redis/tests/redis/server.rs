@@ -67,6 +67,24 @@ impl Server {
         }
     }
 
+    /// Starts it again as a node of a cluster that reaches no other, and that no other reaches.
+    pub(crate) fn isolate(&mut self) {
+        self.stop();
+        let path = self.folder.path().join("nodes.conf");
+        let nodes = std::fs::read_to_string(&path).unwrap();
+        let lines = nodes.lines().map(|line| match line.split_once('@') {
+            Some((node, rest)) if !line.contains("myself") => {
+                let rest = rest.trim_start_matches(|digit: char| digit.is_ascii_digit());
+                format!("{node}@1{rest}\n")
+            }
+            _ => format!("{line}\n"),
+        });
+        std::fs::write(&path, lines.collect::<String>()).unwrap();
+        let bus = self.arguments.iter().position(|argument| argument == "--cluster-port").unwrap() + 1;
+        self.arguments[bus] = free_port().to_string();
+        self.start_again();
+    }
+
     /// Stops it from answering, with all connections open; `CONT` ends that.
     pub(crate) fn signal(&self, signal: &str) {
         let pid = self.process.as_ref().unwrap().id().to_string();
