@@ -21,6 +21,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("configuration::protocols", protocols),
     ("configuration::client_is_taken_as_it_is", client),
     ("configuration::pool_size_is_the_number_of_connections", pool_size),
+    ("configuration::user_of_the_readme_can_do_everything", minimal_user),
     ("configuration::capabilities_are_those_of_the_user", capabilities),
     ("configuration::display_shows_where_the_data_is", display),
 ];
@@ -215,6 +216,30 @@ fn pool_size() {
         statistics.lines().find_map(|line| line.strip_prefix("total_connections_received:")).unwrap();
     // Besides those of the store: the probe of the start, which is no client, and the one that asks.
     assert!(received.parse::<usize>().unwrap() <= 5, "{received}");
+}
+
+/// The rules are those that the README gives, for one prefix.
+fn minimal_user() {
+    let readme = include_str!("../../README.md");
+    let rules = readme.lines().find(|line| line.starts_with("ACL SETUSER flags")).unwrap();
+    let server = Server::start();
+    server.ask::<()>(&rules.split(' ').collect::<Vec<_>>());
+    let user =
+        |prefix| server.builder().username("flags").password("password").prefix(prefix).build().unwrap();
+    let store = user("production");
+    for next in 1..4 {
+        store.init(&crate::flags(next * 3)).unwrap();
+        upsert(&store, next * 3 + 1).unwrap();
+        upsert(&store, next * 3).unwrap();
+        assert_eq!(version(&store), Some(next * 3 + 1));
+        assert!(store.is_initialized().unwrap() && store.is_available());
+    }
+    let error = read(&user("staging")).unwrap_err();
+    assert!(error.to_string().contains("NOPERM"), "{error}");
+    server.ask::<()>(&["ACL", "SETUSER", "flags", "-eval", "-evalsha", "+watch", "+unwatch"]);
+    upsert(&user("production"), 20).unwrap();
+    server.ask::<()>(&["ACL", "SETUSER", "flags", "+client|tracking", "+hello"]);
+    assert!(user("production").capabilities().unwrap().push);
 }
 
 /// What the server refuses can be asked for, and a server that is down is an error.

@@ -174,7 +174,7 @@ fn refused() {
     let store = server.builder().username("limited").password("pa55").build().unwrap();
     let changes = store.changes();
     let (sender, reported) = mpsc::channel();
-    let watch = changes.clone().watch(Box::new(move |change| drop(sender.send(change))));
+    let watch = changes.watch(Box::new(move |change| drop(sender.send(change))));
     let mut admin = server.raw();
     let mut refusals = || {
         let statistics: String = crate::server::ask(&mut admin, &["INFO", "commandstats"]);
