@@ -12,6 +12,7 @@ use tokio::sync::OnceCell;
 use crate::DynamoDbStore;
 use crate::client::Settings;
 use crate::connection::Connection;
+use crate::deadline::sooner;
 use crate::error::STORE;
 use crate::table::Table;
 
@@ -60,12 +61,16 @@ pub struct DynamoDbStoreBuilder {
     init_concurrency: usize,
     sdk_config: Option<SdkConfig>,
     client: Option<Client>,
+    consistent_reads: bool,
+    bridge: Option<Arc<Bridge>>,
 }
 
-impl DynamoDbStoreBuilder {
-    pub(crate) fn new(table: String) -> Self {
-        Self {
-            table,
+impl DynamoDbStore {
+    /// Configures a store in the table of this name or ARN, which exists already: see
+    /// [`create_table_if_missing`](Self::create_table_if_missing). An ARN says the region too.
+    pub fn builder(table: impl Into<String>) -> DynamoDbStoreBuilder {
+        DynamoDbStoreBuilder {
+            table: table.into(),
             prefix: String::new(),
             region: None,
             endpoint: None,
@@ -78,17 +83,21 @@ impl DynamoDbStoreBuilder {
             init_concurrency: INIT_CONCURRENCY,
             sdk_config: None,
             client: None,
+            consistent_reads: true,
+            bridge: None,
         }
     }
+}
 
+impl DynamoDbStoreBuilder {
     /// Sets the prefix under which the store keeps its data. Stores of different prefixes share a table and
     /// see nothing of each other; the Relay Proxy calls it `LD_PREFIX`. Defaults to none.
     pub fn prefix(self, prefix: impl Into<String>) -> Self {
         Self { prefix: prefix.into(), ..self }
     }
 
-    /// Sets the AWS region, such as `eu-west-1`. Defaults to the `SdkConfig`'s, or else to what the
-    /// environment, the AWS profile or the machine says.
+    /// Sets the AWS region, such as `eu-west-1`. Defaults to that in the table's ARN, or else to the `SdkConfig`'s,
+    /// or else to what the environment, the AWS profile or the machine says.
     pub fn region(self, region: impl Into<String>) -> Self {
         Self { region: Some(region.into()), ..self }
     }
@@ -160,6 +169,34 @@ impl DynamoDbStoreBuilder {
         Self { client: Some(client), ..self }
     }
 
+    /// Sets whether a read sees every write that was acknowledged before it. Without that a read costs half as much,
+    /// and may miss the writes of about the last second. What an `init` or an `upsert` compares is not concerned.
+    /// Defaults to true.
+    pub fn consistent_reads(self, consistent_reads: bool) -> Self {
+        Self { consistent_reads, ..self }
+    }
+
+    /// Sets on whose threads the requests run. Stores that are given the same bridge share its two threads, so an
+    /// application with many environments needs no more of them than one with a single one. Defaults to a bridge of
+    /// the store's own.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use flagstore_dynamodb::{Bridge, DynamoDbStore};
+    ///
+    /// let bridge = Arc::new(Bridge::new("dynamodb")?);
+    /// let stores: Vec<DynamoDbStore> = ["production", "staging"]
+    ///     .into_iter()
+    ///     .map(|environment| {
+    ///         DynamoDbStore::builder("flags").prefix(environment).bridge(Arc::clone(&bridge)).build()
+    ///     })
+    ///     .collect::<Result<_, _>>()?;
+    /// # Ok::<(), flagstore_core::StoreError>(())
+    /// ```
+    pub fn bridge(self, bridge: Arc<Bridge>) -> Self {
+        Self { bridge: Some(bridge), ..self }
+    }
+
     /// Builds the store, and starts its threads. No request is made: a database that is down now may be up
     /// when it is needed.
     ///
@@ -185,6 +222,7 @@ impl DynamoDbStoreBuilder {
             region: self
                 .region
                 .clone()
+                .or_else(|| region_of(&self.table).map(str::to_owned))
                 .or_else(|| from_config(|config| config.region().map(ToString::to_string))),
             endpoint: self
                 .endpoint
@@ -199,6 +237,7 @@ impl DynamoDbStoreBuilder {
             connection: Connection::new(settings, self.client),
             name: self.table,
             prefix: self.prefix,
+            consistent_reads: self.consistent_reads,
             init_concurrency: self.init_concurrency,
             // Another's client has attempts of its own.
             init_attempts: if init_timeouts.is_some() { max_attempts } else { 1 },
@@ -206,7 +245,10 @@ impl DynamoDbStoreBuilder {
             proven: OnceCell::new(),
         };
         Ok(DynamoDbStore {
-            bridge: Bridge::new(STORE)?,
+            bridge: match self.bridge {
+                Some(bridge) => bridge,
+                None => Arc::new(Bridge::new(STORE)?),
+            },
             table: Arc::new(table),
             timeout: self.timeout,
             init_timeout: self.init_timeout,
@@ -216,13 +258,35 @@ impl DynamoDbStoreBuilder {
     fn check(&self) -> Result<(), StoreError> {
         let wrong = |field: &str, reason: &str| Err(StoreError::config(STORE, field, reason));
         if !is_table(&self.table) {
-            return wrong("table", "must be 3 to 255 letters, digits, _, - and . or an ARN");
+            return wrong(
+                "table",
+                "must be 3 to 255 letters, digits, _, - and ., or an ARN such as \
+                 arn:aws:dynamodb:eu-west-1:123456789012:table/flags",
+            );
         }
         if self.prefix.len() > LONGEST_PREFIX {
             return wrong("prefix", "must not be longer than 1024 bytes");
         }
         if self.region.as_ref().is_some_and(|region| !is_region(region)) {
             return wrong("region", "must be letters, digits and -, such as eu-west-1");
+        }
+        if let (Some(region), Some(of_table)) = (&self.region, region_of(&self.table))
+            && region != of_table
+        {
+            return wrong("region", "is not that in the table's ARN");
+        }
+        let of_client = self.client.as_ref().and_then(|client| client.config().region());
+        if let (Some(of_client), Some(of_table)) = (of_client, region_of(&self.table))
+            && of_client.as_ref() != of_table
+        {
+            return wrong("client", "has not the region that is in the table's ARN");
+        }
+        let of_config = self.sdk_config.as_ref().and_then(SdkConfig::endpoint_url);
+        if self.endpoint.is_none() && of_config.is_some_and(|endpoint| !is_endpoint(endpoint)) {
+            return wrong(
+                "sdk_config",
+                "its endpoint must be a URL such as http://localhost:8000, without user or password",
+            );
         }
         if self.endpoint.as_ref().is_some_and(|endpoint| !is_endpoint(endpoint)) {
             // Not shown: there may be a password in it.
@@ -267,26 +331,34 @@ impl DynamoDbStoreBuilder {
     }
 }
 
-/// The deadline for whoever can say what was not finished, shortly before that of whoever can only say that
-/// nothing came.
-pub(crate) fn sooner(timeout: Duration) -> Duration {
-    timeout - timeout / 20
+fn is_table(name: &str) -> bool {
+    let legal = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c));
+    match name.strip_prefix("arn:") {
+        // partition:dynamodb:region:account:table/name
+        Some(arn) => match *arn.split(':').collect::<Vec<_>>() {
+            [partition, "dynamodb", region, account, table] => {
+                let parts = [partition, region, account];
+                let name = table.strip_prefix("table/").unwrap_or_default();
+                parts.iter().all(|part| !part.is_empty() && legal(part))
+                    && matches!(name.len(), 3..=255)
+                    && legal(name)
+            }
+            _ => false,
+        },
+        None => matches!(name.len(), 3..=255) && legal(name),
+    }
 }
 
-fn is_table(name: &str) -> bool {
-    let legal = |extra: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || extra.contains(c));
-    if name.starts_with("arn:") {
-        name.len() <= 1024 && legal("_-.:/")
-    } else {
-        matches!(name.len(), 3..=255) && legal("_-.")
-    }
+/// The region in the table's name, if that is an ARN.
+fn region_of(table: &str) -> Option<&str> {
+    table.strip_prefix("arn:").and_then(|arn| arn.split(':').nth(2))
 }
 
 fn is_region(region: &str) -> bool {
     !region.is_empty() && region.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
 }
 
-fn is_endpoint(url: &str) -> bool {
+pub(crate) fn is_endpoint(url: &str) -> bool {
     let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
     rest.is_some_and(|rest| {
         let host = rest.split('/').next().unwrap_or_default();
@@ -312,6 +384,8 @@ impl fmt::Debug for DynamoDbStoreBuilder {
             .field("init_concurrency", &self.init_concurrency)
             .field("sdk_config", &self.sdk_config.as_ref().map(|_| ".."))
             .field("client", &self.client.as_ref().map(|_| ".."))
+            .field("consistent_reads", &self.consistent_reads)
+            .field("bridge", &self.bridge)
             .finish()
     }
 }

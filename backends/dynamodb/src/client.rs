@@ -8,6 +8,7 @@ use aws_sdk_dynamodb::config::{BehaviorVersion, Builder, IdentityCache, SharedCr
 use std::time::Duration;
 
 use crate::error::Failure;
+use crate::http::{HAS_TLS, Http};
 use crate::identity::Identity;
 
 /// Between two attempts: doubled each time, and a random part of it. The SDK's default of a second is as long
@@ -37,6 +38,13 @@ impl Settings {
             }
         };
         let mut builder = Builder::from(config);
+        if self.sdk_config.as_ref().is_none_or(|config| config.http_client().is_none()) {
+            let endpoint = self.endpoint.as_deref().or(config.endpoint_url());
+            if !HAS_TLS && !endpoint.is_some_and(|endpoint| endpoint.starts_with("http://")) {
+                return Err(Failure::NoTls);
+            }
+            builder = builder.http_client(Http::new());
+        }
         if config.behavior_version().is_none() {
             // One that was put together by hand may lack it, and the SDK makes no client without.
             builder = builder.behavior_version(behavior());
@@ -81,7 +89,7 @@ impl Settings {
 
     /// What the environment, the AWS profile and, on AWS, the machine say.
     async fn environment(&self) -> SdkConfig {
-        let mut loader = aws_config::defaults(behavior());
+        let mut loader = aws_config::defaults(behavior()).http_client(Http::new());
         if let Some(region) = &self.region {
             loader = loader.region(Region::new(region.clone()));
         }

@@ -13,7 +13,7 @@ use tokio::task::AbortHandle;
 
 use crate::client::Settings;
 use crate::error::Failure;
-use crate::identity::{self, Identity};
+use crate::identity::{self, Identity, Unhurried};
 
 /// No source that works takes longer.
 const LONGEST_LOAD: Duration = Duration::from_secs(60);
@@ -68,7 +68,10 @@ impl Connection {
     pub(crate) fn new(settings: Settings, client: Option<Client>) -> Self {
         let task = client.is_none().then(OnceLock::new);
         let state = match client {
-            Some(client) => State::Ready(client, None),
+            Some(client) => {
+                let config = client.config().to_builder().identity_cache(Unhurried::cache_of(&client));
+                State::Ready(Client::from_conf(config.build()), None)
+            }
             None => State::Preparing(Step::Region),
         };
         Self {

@@ -81,6 +81,12 @@ pub(crate) enum Failure {
     #[error("not allowed: give the role or user this permission ({0})")]
     Denied(String),
 
+    #[error(
+        "no TLS is compiled: turn on one of the features tls-rustls-aws-lc and tls-rustls-ring, or hand in a client or \
+         an SdkConfig with an HTTP client"
+    )]
+    NoTls,
+
     #[error("throttled: {0}")]
     Throttled(Throttling),
 
@@ -127,7 +133,7 @@ impl Failure {
             Self::NoAnswer(_) | Self::Unfinished { .. } | Self::InDoubt(_) => ErrorKind::Timeout,
             // Only a builder says `Config`. These are found out when the table is first used, which then does
             // not work, and does once somebody has mended them: there is no need to build the store again.
-            Self::NoTable | Self::WrongTable(_) | Self::NoRegion | Self::NoCredentials(..) => {
+            Self::NoTable | Self::WrongTable(_) | Self::NoRegion | Self::NoCredentials(..) | Self::NoTls => {
                 ErrorKind::Unavailable
             }
             Self::WaitedForRegion(_) | Self::WaitedForCredentials(..) => ErrorKind::Unavailable,

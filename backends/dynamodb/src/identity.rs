@@ -6,7 +6,14 @@ use std::time::{Duration, SystemTime};
 
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::future;
-use aws_sdk_dynamodb::config::{Credentials, ProvideCredentials, SharedCredentialsProvider};
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::{
+    ConfigBag, Credentials, IdentityCache, ProvideCredentials, ResolveCachedIdentity, RuntimeComponents,
+    SharedCredentialsProvider, SharedIdentityCache,
+};
+use aws_sdk_dynamodb::error::BoxError;
+use aws_smithy_runtime_api::client::identity::{IdentityFuture, SharedIdentityResolver};
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponentsBuilder;
 use futures_util::FutureExt;
 
 use crate::error::{Failure, causes};
@@ -48,6 +55,49 @@ impl Identity {
         let expiry = credentials.expiry();
         *self.held.0.write().unwrap_or_else(PoisonError::into_inner) = Some(credentials);
         Ok(expiry)
+    }
+}
+
+/// The identity cache of a client that was handed in, with one difference: a load goes on when the call that began it
+/// has ended, so it is there for the next one.
+#[derive(Debug)]
+pub(crate) struct Unhurried(SharedIdentityCache);
+
+impl Unhurried {
+    pub(crate) fn cache_of(client: &Client) -> Self {
+        Self(client.config().identity_cache().unwrap_or_else(|| IdentityCache::lazy().build()))
+    }
+}
+
+impl ResolveCachedIdentity for Unhurried {
+    fn resolve_cached_identity<'a>(
+        &'a self,
+        resolver: SharedIdentityResolver,
+        components: &'a RuntimeComponents,
+        _config: &'a ConfigBag,
+    ) -> IdentityFuture<'a> {
+        let (cache, components) = (self.0.clone(), components.clone());
+        let load = tokio::spawn(async move {
+            // Without the call's own settings, of which the cache would only take timeouts.
+            cache.resolve_cached_identity(resolver, &components, &ConfigBag::base()).await
+        });
+        IdentityFuture::new(async { load.await? })
+    }
+
+    fn validate_base_client_config(
+        &self,
+        components: &RuntimeComponentsBuilder,
+        config: &ConfigBag,
+    ) -> Result<(), BoxError> {
+        self.0.validate_base_client_config(components, config)
+    }
+
+    fn validate_final_config(
+        &self,
+        components: &RuntimeComponents,
+        config: &ConfigBag,
+    ) -> Result<(), BoxError> {
+        self.0.validate_final_config(components, config)
     }
 }
 

@@ -206,13 +206,13 @@ mod tests {
     fn the_first_refusal_sets_the_rate_of_a_partition() {
         let mut pace = Pace::new(32);
         let start = Instant::now();
-        let era = pace.sent(250);
-        pace.refused(250, era, Duration::ZERO);
+        let era = pace.sent(200);
+        pace.refused(200, era, Duration::ZERO);
         assert_eq!(pace.most_units(), 237);
         for sent in 1..=4 {
-            let Turn::At(time) = pace.turn(250) else { panic!("nothing is in the way") };
-            assert!(time >= start + Duration::from_millis(250) * sent);
-            pace.sent(250);
+            let Turn::At(time) = pace.turn(200) else { panic!("nothing is in the way") };
+            assert!(time >= start + Duration::from_millis(200) * sent);
+            pace.sent(200);
         }
     }
 

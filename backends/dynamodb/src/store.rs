@@ -8,16 +8,16 @@ use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
 use flagstore_core::{AllData, Bridge, ErrorKind, FeatureStoreCore, Item, Items, Kind, StoreError, Upsert};
 
-use crate::builder::sooner;
 use crate::codec::{self, Row};
 use crate::condition::Condition;
+use crate::deadline::sooner;
 use crate::doubt::Doubt;
 use crate::error::{Failure, STORE};
 use crate::plan::Plan;
 use crate::schema::{self, KEY};
+use crate::table;
 use crate::table::Table;
 use crate::writer::Writer;
-use crate::{DynamoDbStoreBuilder, table};
 
 /// How often an upsert may find that what it wanted to replace was replaced by others. Once is rare.
 const ROUNDS: usize = 5;
@@ -27,21 +27,16 @@ const CONFLICT_PAUSE: Duration = Duration::from_millis(100);
 /// Feature flags in a DynamoDB table.
 ///
 /// Made by [`DynamoDbStore::builder`]. Any number of stores, threads, processes and languages can work on one
-/// table. A store has two threads of its own, which end when it is dropped.
+/// table. A store has two threads of its own, which end when it is dropped, unless it was given a
+/// [`bridge`](crate::DynamoDbStoreBuilder::bridge) that others use too.
 pub struct DynamoDbStore {
-    pub(crate) bridge: Bridge,
+    pub(crate) bridge: Arc<Bridge>,
     pub(crate) table: Arc<Table>,
     pub(crate) timeout: Duration,
     pub(crate) init_timeout: Duration,
 }
 
 impl DynamoDbStore {
-    /// Configures a store in the table of this name, which exists already: see
-    /// [`create_table_if_missing`](Self::create_table_if_missing).
-    pub fn builder(table: impl Into<String>) -> DynamoDbStoreBuilder {
-        DynamoDbStoreBuilder::new(table.into())
-    }
-
     /// Creates the table, with on-demand capacity, and waits until it can be used. For development and tests:
     /// a store never does it by itself. Returns whether the table was missing; one that is there is left as
     /// it is.
@@ -148,7 +143,7 @@ impl FeatureStoreCore for DynamoDbStore {
     fn get_all(&self, kind: &Kind) -> Result<Items, StoreError> {
         let (namespace, kind) = (self.table.namespace(kind), kind.clone());
         self.run("get_all", self.timeout, |table, client| async move {
-            let query = table.rows_in(&client, namespace).consistent_read(true);
+            let query = table.rows_in(&client, namespace).consistent_read(table.consistent_reads);
             let mut items = Items::default();
             let mut next = None;
             loop {

@@ -28,6 +28,8 @@ pub(crate) struct Table {
     pub(crate) connection: Connection,
     pub(crate) name: String,
     pub(crate) prefix: String,
+    /// Whether a read sees every write that was acknowledged before it.
+    pub(crate) consistent_reads: bool,
     pub(crate) init_concurrency: usize,
     /// How often a request of an init is sent in all if it fails, other than by a throttling.
     pub(crate) init_attempts: u32,
@@ -69,7 +71,7 @@ impl Table {
             .table_name(&self.name)
             .key(NAMESPACE, AttributeValue::S(namespace))
             .key(KEY, AttributeValue::S(key.to_owned()))
-            .consistent_read(true)
+            .consistent_read(self.consistent_reads)
             .send()
             .await?;
         Ok(found.item)

@@ -13,6 +13,12 @@ fn client() -> Client {
     Client::from_conf(config.build())
 }
 
+const ARN: &str = "arn:aws:dynamodb:eu-west-1:123456789012:table/flags";
+
+fn at(endpoint: &str) -> SdkConfig {
+    SdkConfig::builder().endpoint_url(endpoint).build()
+}
+
 fn credentials() -> Credentials {
     Credentials::new("the-id", "the-secret", Some("the-token".to_owned()), None, "test")
 }
@@ -25,6 +31,13 @@ fn a_wrong_value_names_its_field() {
         ("table", DynamoDbStore::builder("ab")),
         ("table", DynamoDbStore::builder("feature flags")),
         ("table", DynamoDbStore::builder("x".repeat(256))),
+        ("table", DynamoDbStore::builder("arn:aws:dynamodb:eu-west-1:123456789012:flags")),
+        ("table", DynamoDbStore::builder("arn:aws:dynamodb::123456789012:table/flags")),
+        ("table", DynamoDbStore::builder("arn:aws:sqs:eu-west-1:123456789012:table/flags")),
+        ("region", DynamoDbStore::builder(ARN).region("eu-west-2")),
+        ("client", DynamoDbStore::builder(ARN.replace("west", "east")).client(client())),
+        ("sdk_config", builder().sdk_config(at("http://user:password@localhost"))),
+        ("sdk_config", builder().sdk_config(at("http://localhost?password@"))),
         ("prefix", builder().prefix("x".repeat(1025))),
         ("region", builder().region("")),
         ("region", builder().region("eu west")),
@@ -72,7 +85,8 @@ fn a_setting_that_a_ready_client_ignores_names_its_field() {
 /// Names of every legal form are taken.
 #[test]
 fn a_table_may_be_a_name_or_an_arn() {
-    for table in ["abc", "Feature-flags_2.0", "arn:aws:dynamodb:eu-west-1:123456789012:table/flags"] {
+    for table in ["abc", "Feature-flags_2.0", ARN, "arn:aws-cn:dynamodb:cn-north-1:123456789012:table/a.b_c"]
+    {
         DynamoDbStore::builder(table).build().unwrap();
     }
 }
@@ -89,6 +103,18 @@ fn display_shows_location_table_and_prefix() {
     assert_eq!(shown(builder().sdk_config(sdk_config.clone())), "DynamoDB(eu-west-2/flags)");
     assert_eq!(shown(builder().sdk_config(sdk_config).region("eu-west-1")), "DynamoDB(eu-west-1/flags)");
     assert_eq!(shown(builder().client(client())), "DynamoDB(eu-west-1/flags)");
+    assert_eq!(shown(builder().sdk_config(at("http://localhost:1"))), "DynamoDB(http://localhost:1/flags)");
+}
+
+/// So it need not be said again, and what the environment says does not count.
+#[test]
+fn an_arn_says_the_region() {
+    let of_sdk = SdkConfig::builder().region(Region::new("eu-west-2")).build();
+    for builder in [DynamoDbStore::builder(ARN), DynamoDbStore::builder(ARN).sdk_config(of_sdk)] {
+        assert_eq!(builder.build().unwrap().to_string(), format!("DynamoDB(eu-west-1/{ARN})"));
+    }
+    DynamoDbStore::builder(ARN).region("eu-west-1").build().unwrap();
+    DynamoDbStore::builder(ARN).client(client()).build().unwrap();
 }
 
 /// Neither output has anything of the credentials.

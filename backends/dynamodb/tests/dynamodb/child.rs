@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::process::{Command, ExitCode};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use flagstore_core::{FeatureStoreCore, Kind};
-use flagstore_dynamodb::DynamoDbStore;
+use flagstore_dynamodb::{Bridge, DynamoDbStore};
 use tokio::runtime::Builder;
 
 use crate::flags;
@@ -114,6 +115,19 @@ fn threads(server: &Server) {
             drop(store);
         });
     }
+    let bridge = Arc::new(Bridge::new("dynamodb").unwrap());
+    let stores: Vec<DynamoDbStore> = (0..50)
+        .map(|_| server.anew().builder().timeout(PATIENCE).bridge(Arc::clone(&bridge)).build().unwrap())
+        .collect();
+    for store in &stores {
+        assert_eq!(store.get(&Kind::FEATURES, "a").unwrap(), None);
+    }
+    say(format!("{} threads of 50 stores", bridges()));
+    // One goes, and the others go on.
+    let mut stores = stores;
+    drop(stores.pop());
+    assert_eq!(stores[0].get(&Kind::FEATURES, "a").unwrap(), None);
+    drop((stores, bridge));
     let deadline = Instant::now() + PATIENCE;
     while bridges() > 0 && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(1));

@@ -158,6 +158,9 @@ fn max_attempts_is_how_often_a_request_is_sent(server: &Server) {
 fn no_thread_is_left_behind(server: &Server) {
     if cfg!(target_os = "linux") {
         let said = child::run(Task::Threads, server, &[]);
-        assert_eq!(said.lines().collect::<Vec<_>>(), ["2 threads", "2 threads", "0 threads in the end"]);
+        assert_eq!(
+            said.lines().collect::<Vec<_>>(),
+            ["2 threads", "2 threads", "2 threads of 50 stores", "0 threads in the end"]
+        );
     }
 }

@@ -1,14 +1,16 @@
 //! What a network and a busy DynamoDB do, and DynamoDB Local does not.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use flagstore_core::{ErrorKind, FeatureStoreCore, Kind, Upsert};
 use flagstore_dynamodb::DynamoDbStore;
 use flagstore_dynamodb::aws_sdk_dynamodb::Client;
 
 use crate::support::plain_client::plain_client;
-use crate::support::proxy::{Do, Request};
+use crate::support::proxy::{Do, Proxy, Request};
 use crate::support::{PATIENCE, Server};
 use crate::{assert_kind, cases, flag, flags};
 
@@ -33,6 +35,8 @@ cases![
     a_transaction_of_others_is_waited_for,
     a_transaction_that_does_not_end_is_no_outage,
     what_the_server_refuses_has_its_own_kind,
+    connections_that_the_network_forgot_cost_one_call_at_most,
+    connections_that_the_network_forgot_cost_each_thread_one_call_at_most,
 ];
 
 /// True for about 30 of 100 numbers, spread evenly and the same in each run.
@@ -352,4 +356,51 @@ fn what_the_server_refuses_has_its_own_kind(server: &Server) {
         });
         assert_kind(behind.store().upsert(&Kind::FEATURES, "a", &flag(1)), kind, says);
     }
+}
+
+/// So many idle connections in the store's pool.
+fn open_connections(store: &DynamoDbStore, count: usize) {
+    thread::scope(|scope| {
+        for _ in 0..count {
+            scope.spawn(|| store.get(&Kind::FEATURES, "a").unwrap());
+        }
+    });
+}
+
+/// A proxy that has so many connections open at the same time, before it answers the first of them.
+fn with_connections(server: &Server, count: usize) -> (Proxy, DynamoDbStore) {
+    let seen = Arc::new(AtomicUsize::new(0));
+    let (proxy, behind) = server.behind(move |_| {
+        seen.fetch_add(1, Ordering::AcqRel);
+        let deadline = Instant::now() + PATIENCE;
+        while seen.load(Ordering::Acquire) < count && Instant::now() < deadline {
+            thread::yield_now();
+        }
+        Do::Forward
+    });
+    let patient = behind.builder().timeout(PATIENCE).attempt_timeout(Duration::from_secs(5)).build().unwrap();
+    open_connections(&patient, count);
+    assert_eq!(proxy.most_at_once(), count);
+    (proxy, patient)
+}
+
+/// The first that is not answered takes the trust from all others.
+fn connections_that_the_network_forgot_cost_one_call_at_most(server: &Server) {
+    for count in [1, 4, 24] {
+        let (proxy, store) = with_connections(server, count);
+        proxy.forget();
+        proxy.take();
+        assert_eq!(store.get(&Kind::FEATURES, "a").unwrap(), None);
+        // One was lost, and the next attempt had a new connection.
+        assert_eq!(proxy.take().len(), 2, "{count} connections");
+    }
+}
+
+/// All take a dead one at the same time, and only once.
+fn connections_that_the_network_forgot_cost_each_thread_one_call_at_most(server: &Server) {
+    let (proxy, store) = with_connections(server, 16);
+    proxy.forget();
+    proxy.take();
+    open_connections(&store, 8);
+    assert!(proxy.take().len() <= 16);
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use flagstore_core::{ErrorKind, FeatureStoreCore, Kind, StoreError};
 use flagstore_dynamodb::DynamoDbStore;
+use flagstore_dynamodb::aws_sdk_dynamodb::Client;
 use flagstore_dynamodb::aws_sdk_dynamodb::config::{Credentials, ProvideCredentials};
 use flagstore_dynamodb::aws_sdk_dynamodb::error::BoxError;
 
@@ -18,6 +19,7 @@ use crate::{assert_kind, cases, flag, flags};
 cases![
     slow_credentials_are_there_in_the_end,
     slow_credentials_do_not_fail_a_call_that_has_the_time,
+    slow_credentials_of_a_ready_client_are_there_in_the_end,
     credentials_are_renewed_while_the_old_ones_still_hold,
     a_renewal_that_fails_is_tried_again_while_the_old_ones_still_hold,
     credentials_that_expired_are_waited_for,
@@ -121,6 +123,16 @@ fn slow_credentials_do_not_fail_a_call_that_has_the_time(server: &Server) {
     let source = Source::that_takes(Duration::from_secs(3));
     let store = server.builder().credentials_provider(source).timeout(PATIENCE).build().unwrap();
     assert_eq!(store.get(&Kind::FEATURES, "a").unwrap(), None);
+}
+
+/// A client that was handed in loads them itself, and no call of the store cancels that either.
+fn slow_credentials_of_a_ready_client_are_there_in_the_end(server: &Server) {
+    let source = Source::that_takes(Duration::from_secs(3));
+    let config = server.raw.config().to_builder().credentials_provider(source.clone());
+    let builder = DynamoDbStore::builder(&server.table).prefix(&server.prefix);
+    let store = builder.client(Client::from_conf(config.build())).build().unwrap();
+    assert!(!errors_until_it_works(&store).is_empty());
+    assert_eq!(source.loads(), 1);
 }
 
 /// So nobody waits for a renewal, however slow the source is.

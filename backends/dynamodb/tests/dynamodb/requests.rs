@@ -3,14 +3,15 @@
 use flagstore_core::{FeatureStoreCore, Item, Kind, Upsert};
 use serde_json::json;
 
-use crate::support::Server;
 use crate::support::proxy::Do;
+use crate::support::{PATIENCE, Server};
 use crate::{cases, flag, flags};
 
 cases![
     each_operation_is_one_request,
     an_upsert_has_everyones_condition,
     every_read_is_consistent,
+    reads_are_not_consistent_for_those_who_say_so,
     get_all_reads_every_page,
     a_store_that_is_built_makes_no_request,
     a_missing_key_is_one_quiet_request,
@@ -72,6 +73,21 @@ fn every_read_is_consistent(server: &Server) {
         requests.iter().filter(|request| matches!(&*request.operation, "GetItem" | "Query")).collect();
     assert_eq!(reads.len(), 6);
     assert!(reads.iter().all(|request| request.body()["ConsistentRead"] == true), "{reads:?}");
+}
+
+/// For half the price. What is compared before a write stays exact.
+fn reads_are_not_consistent_for_those_who_say_so(server: &Server) {
+    let (proxy, behind) = server.behind(|_| Do::Forward);
+    let store = behind.builder().timeout(PATIENCE).consistent_reads(false).build().unwrap();
+    store.init(&flags(3, 1, 10)).unwrap();
+    for request in proxy.take().iter().filter(|request| request.operation == "Query") {
+        assert_eq!(request.body()["ConsistentRead"], true);
+    }
+    let _ = (store.get(&Kind::FEATURES, "a").unwrap(), store.get_all(&Kind::FEATURES).unwrap());
+    let _ = (store.is_initialized().unwrap(), store.is_available());
+    let reads = proxy.take();
+    assert_eq!(reads.len(), 4);
+    assert!(reads.iter().all(|request| request.body()["ConsistentRead"] == false), "{reads:?}");
 }
 
 /// A page ends after 1 MB.

@@ -82,6 +82,8 @@ struct Shared {
     running: AtomicUsize,
     most_running: AtomicUsize,
     closed: AtomicBool,
+    /// How often all connections were forgotten.
+    forgotten: AtomicUsize,
 }
 
 pub struct Proxy {
@@ -103,6 +105,7 @@ impl Proxy {
             running: AtomicUsize::new(0),
             most_running: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
+            forgotten: AtomicUsize::new(0),
         });
         let serving = Arc::clone(&shared);
         thread::spawn(move || {
@@ -132,6 +135,11 @@ impl Proxy {
         self.take().into_iter().map(|request| request.operation).collect()
     }
 
+    /// Forgets the connections that there are, as a NAT does: what is sent on them is lost, and neither end is told.
+    pub fn forget(&self) {
+        self.shared.forgotten.fetch_add(1, Ordering::AcqRel);
+    }
+
     /// How many requests were ever answered at the same time.
     pub fn most_at_once(&self) -> usize {
         self.shared.most_running.load(Ordering::Acquire)
@@ -151,6 +159,7 @@ fn serve(client: TcpStream, shared: &Shared) -> std::io::Result<()> {
     let mut from_client = BufReader::new(client.try_clone()?);
     let mut to_client = client;
     let mut upstream: Option<BufReader<TcpStream>> = None;
+    let forgotten = shared.forgotten.load(Ordering::Acquire);
     while let Some((head, body)) = read_message(&mut from_client)? {
         let request = {
             let mut requests = shared.requests.lock().unwrap();
@@ -165,7 +174,8 @@ fn serve(client: TcpStream, shared: &Shared) -> std::io::Result<()> {
             requests.push(request.clone());
             request
         };
-        let action = (shared.rule)(&request);
+        let is_forgotten = shared.forgotten.load(Ordering::Acquire) != forgotten;
+        let action = if is_forgotten { Do::Hang } else { (shared.rule)(&request) };
         let hang = matches!(action, Do::Hang);
         let done = act(action, &request, &head, body, shared, &mut upstream);
         shared.running.fetch_sub(1, Ordering::AcqRel);
