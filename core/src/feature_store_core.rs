@@ -25,6 +25,8 @@ use crate::{AllData, Item, Kind, StoreError};
 /// An update counts only if its version is higher than the stored one. Equal is not higher. Whatever the
 /// number of threads, processes and languages that write at once, in the end the highest version is there,
 /// and no write that was acknowledged is lost to an older one. Only [`init`](Self::init) ignores versions.
+/// (Within one database: where one replicates itself between regions and keeps the last write, as DynamoDB's
+/// global tables do, versions hold in each region only.)
 ///
 /// # Atomicity
 ///

@@ -159,7 +159,7 @@ impl DynamoDbStoreBuilder {
 
     /// Sets a ready client, with its own region, endpoint, credentials, attempts and timeouts, none of which
     /// can be set here too. `timeout` and `init_timeout` still bound each call. It is never closed by the
-    /// store.
+    /// store. Its credentials are loaded by itself, and no call of the store cancels that.
     ///
     /// If the application itself uses it inside a current-thread runtime, give the store a client of its own:
     /// a connection that was opened there does not move while a call of the store blocks that thread.

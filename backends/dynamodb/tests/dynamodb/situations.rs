@@ -25,6 +25,7 @@ cases![
     an_endpoint_that_does_not_exist,
     an_endpoint_that_never_accepts,
     an_endpoint_that_speaks_no_http,
+    https_without_tls,
     too_large,
     a_database_that_comes_up_later,
 ];
@@ -164,6 +165,16 @@ fn an_endpoint_that_speaks_no_http(server: &Server) {
         ErrorKind::Timeout,
         "the write may have happened",
     );
+}
+
+/// Only in a build without either of the features.
+fn https_without_tls(server: &Server) {
+    if cfg!(any(feature = "tls-rustls-aws-lc", feature = "tls-rustls-ring")) {
+        return;
+    }
+    let store = server.builder().endpoint("https://127.0.0.1:9").timeout(PATIENCE).build().unwrap();
+    let says = "no TLS is compiled: turn on one of the features tls-rustls-aws-lc and tls-rustls-ring";
+    assert_kind(store.get(&Kind::FEATURES, "a"), ErrorKind::Unavailable, says);
 }
 
 fn too_large(server: &Server) {
