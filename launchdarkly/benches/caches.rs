@@ -279,10 +279,10 @@ fn evaluation(client: &Client, context: &Context, key: &str) -> f64 {
 }
 
 /// For how long a client with both caches serves what another process has replaced, when both keep it for as long: the
-/// longest of some changes at different moments.
+/// longest of some changes.
 ///
-/// With one client both caches are filled by the same read. Whoever else reads through our wrapper fills it at
-/// another moment, and then the SDK may take what is about to expire, and keep it for as long again.
+/// With one client both caches are filled by the same read, and expire together. Whoever else reads through our wrapper
+/// fills it at another moment: then the SDK may take what is about to expire, and keep it for as long again.
 fn age_of_what_is_seen() -> Result<(), Error> {
     const TIME: Duration = Duration::from_millis(200);
     let database = Arc::new(SqliteStore::in_memory().build()?);
@@ -292,22 +292,22 @@ fn age_of_what_is_seen() -> Result<(), Error> {
             CachingStoreWrapper::builder(Arc::clone(&database)).mode(CacheMode::For(TIME)).build()?;
         let client = client(cached_data_store(wrapper.clone()).cache_time(TIME))?;
         let mut longest = Duration::ZERO;
-        for round in 1..=40_u32 {
-            let on = round % 2 == 0;
+        for round in 0..40_u32 {
             let key = format!("age-{round}-{has_other}");
-            let with = |version: u64, on: bool| {
-                let json = flag(&key, SMALL).json().replacen("\"on\":true", &format!("\"on\":{on}"), 1);
-                Item::from_parts(version, false, json)
-            };
-            database.upsert(&Kind::FEATURES, &key, &with(1, on)?).map(drop)?;
+            let old = flag(&key, SMALL);
+            let new = Item::from_parts(2, false, old.json().replacen("\"on\":true", "\"on\":false", 1))?;
+            database.upsert(&Kind::FEATURES, &key, &old).map(drop)?;
             if has_other {
                 wrapper.get(&Kind::FEATURES, &key).map(drop)?;
-                thread::sleep(TIME * (round % 20) / 20);
+            } else {
+                client.bool_variation(&context, &key, false);
             }
-            let before = client.bool_variation(&context, &key, false);
-            database.upsert(&Kind::FEATURES, &key, &with(2, !on)?).map(drop)?;
+            database.upsert(&Kind::FEATURES, &key, &new).map(drop)?;
             let changed = Instant::now();
-            while client.bool_variation(&context, &key, false) == before {
+            // At different moments of the time for which the wrapper keeps it.
+            thread::sleep(TIME * (round % 20) / 20);
+            let old_value = true;
+            while client.bool_variation(&context, &key, false) == old_value {
                 thread::sleep(Duration::from_millis(1));
             }
             longest = longest.max(changed.elapsed());

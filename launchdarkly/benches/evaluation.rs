@@ -1,6 +1,7 @@
 //! What an evaluation takes, by our evaluator, by the official client, and by the bare crate under both:
 //! `cargo bench -p flagstore-launchdarkly --bench evaluation`.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::hint::black_box;
 use std::time::Instant;
@@ -12,7 +13,7 @@ use flagstore_core::{
 };
 use flagstore_launchdarkly::{BigSegmentsClient, Evaluator, cached_data_store};
 use launchdarkly_server_sdk::{
-    Client, ConfigBuilder, ContextBuilder, Flag, NullEventProcessorBuilder, Segment, TestData,
+    Client, ConfigBuilder, ContextBuilder, Flag, FlagValue, NullEventProcessorBuilder, Segment, TestData,
 };
 use launchdarkly_server_sdk_evaluation::{Store, evaluate};
 
@@ -82,6 +83,7 @@ fn main() -> Result<(), Error> {
             )
             .print();
     }
+    environment()?;
     more_for_a_big_segment(
         "evaluator, than a flag without segments",
         || evaluator.bool_variation(&context, "with a Big Segment", false),
@@ -93,6 +95,67 @@ fn main() -> Result<(), Error> {
         || official.bool_variation(&context, "with a Big Segment", false),
     );
     Ok(())
+}
+
+/// Every flag of the example's environment for one context: of all sorts and sizes, with regular segments and
+/// prerequisites.
+fn environment() -> Result<(), Error> {
+    const ENVIRONMENT: &str = include_str!("../examples/environment.json");
+    let store = CachingStoreWrapper::builder(MemoryStore::new()).mode(CacheMode::Forever).build()?;
+    store.init(&AllData::from_json(ENVIRONMENT)?)?;
+    let evaluator = Evaluator::new(store);
+    let mut json: serde_json::Value = serde_json::from_str(ENVIRONMENT)?;
+    for section in ["flags", "segments"] {
+        let section = json[section].as_object_mut().ok_or("no section")?;
+        section.retain(|_, item| item["deleted"] != true);
+    }
+    let parsed = Parsed {
+        flags: serde_json::from_value(json["flags"].take())?,
+        segments: serde_json::from_value(json["segments"].take())?,
+    };
+    let context = ContextBuilder::new("user-lena").set_value("orders", 40.0.into()).build()?;
+    let total = parsed.flags.len();
+    compare(format!("{total} flags of all sorts: evaluator / bare crate"), 1.1)
+        .repeat(20)
+        .measure(
+            |_| {
+                parsed
+                    .flags
+                    .values()
+                    .filter_map(|flag| {
+                        evaluate(&parsed, flag, &context, None).map(FlagValue::clone).variation_index
+                    })
+                    .sum::<isize>()
+            },
+            |_| {
+                let default = serde_json::Value::Null;
+                parsed
+                    .flags
+                    .keys()
+                    .filter_map(|key| {
+                        evaluator.variation_detail(&context, key, default.clone()).detail.variation_index
+                    })
+                    .sum::<isize>()
+            },
+        )
+        .print();
+    Ok(())
+}
+
+/// The least that the bare crate can be given: everything parsed, in maps.
+struct Parsed {
+    flags: HashMap<String, Flag>,
+    segments: HashMap<String, Segment>,
+}
+
+impl Store for Parsed {
+    fn flag(&self, key: &str) -> Option<Flag> {
+        self.flags.get(key).cloned()
+    }
+
+    fn segment(&self, key: &str) -> Option<Segment> {
+        self.segments.get(key).cloned()
+    }
 }
 
 fn compare(name: String, limit: f64) -> Comparison {

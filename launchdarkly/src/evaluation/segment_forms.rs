@@ -96,10 +96,9 @@ impl FromJson for SegmentForms {
         let (_, repaired) = read::<Segment>(json)?;
         let parts: Parts<'_> = serde_json::from_str(repaired.as_deref().unwrap_or(json))?;
         Ok(Self {
-            // With a kind, since the SDK tries to parse a rule with one before it tries one without.
-            included: parts.form(r#"[{"clauses":[],"rolloutContextKind":"user"}]"#, r#""""#)?,
-            excluded: parts.form("[]", r#""""#)?,
-            neither: parts.form(parts.rules.get(), parts.salt.get())?,
+            included: parts.form(EVERYONE, EVERYONE_TO_CLIENTS, NO_SALT)?,
+            excluded: parts.form("[]", "[]", NO_SALT)?,
+            neither: parts.form(parts.rules.get(), parts.rules.get(), parts.salt.get())?,
             members: if parts.unbounded {
                 Members::Big {
                     reference: parts
@@ -117,13 +116,29 @@ impl FromJson for SegmentForms {
     }
 }
 
+/// A rule that everyone matches.
+const EVERYONE: &str = r#"[{"clauses":[]}]"#;
+
+/// The same with a context kind, since the SDK tries to parse a rule with one before it tries one without. In
+/// [`EVERYONE`] it would be a text to copy at each evaluation.
+const EVERYONE_TO_CLIENTS: &str = r#"[{"clauses":[],"rolloutContextKind":"user"}]"#;
+
+/// Only rules with a weight need the salt.
+const NO_SALT: &str = r#""""#;
+
 impl Parts<'_> {
-    fn form(&self, rules: &str, salt: &str) -> serde_json::Result<Form> {
-        let json = format!(
+    fn form(&self, rules: &str, rules_to_clients: &str, salt: &str) -> serde_json::Result<Form> {
+        Ok(Form {
+            segment: serde_json::from_str(&self.json(rules, salt))?,
+            json: self.json(rules_to_clients, salt).into(),
+        })
+    }
+
+    fn json(&self, rules: &str, salt: &str) -> String {
+        format!(
             r#"{{"key":{},"version":{},"included":[],"excluded":[],"rules":{rules},"salt":{salt}}}"#,
             Value::from(&*self.key),
             self.version
-        );
-        Ok(Form { segment: serde_json::from_str(&json)?, json: json.into() })
+        )
     }
 }
