@@ -1,6 +1,6 @@
 //! Big Segments wherever a segment can be, and what the harness does not ask.
 
-use flagstore_core::BigSegmentsStatus::{Healthy, NotConfigured};
+use flagstore_core::BigSegmentsStatus::{Healthy, NotConfigured, StoreError};
 use flagstore_core::Kind;
 use launchdarkly_server_sdk::{EvalError, MultiContextBuilder, Reason};
 
@@ -135,6 +135,22 @@ fn the_worst_status_counts() {
                 world.subject
             );
         }
+    }
+}
+
+/// One evaluation asks once for each key, also where the answer is an error, which no cache keeps.
+#[test]
+fn a_query_that_fails_is_not_repeated_in_its_evaluation() {
+    for world in worlds(|builder| builder) {
+        world.put_flag("flag", &["one", "two", "three"]);
+        for segment in ["one", "two", "three"] {
+            world.put_big_segment(segment, GENERATION);
+        }
+        world.big_segments.set_down(true);
+        assert_eq!(world.subject.get(&user("a"), "flag"), (false, Some(StoreError)), "{}", world.subject);
+        world.assert_queries(&["a"]);
+        world.subject.get(&user("a"), "flag");
+        world.assert_queries(&["a", "a"]);
     }
 }
 
