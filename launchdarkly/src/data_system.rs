@@ -4,10 +4,11 @@ use std::time::{Duration, Instant};
 
 use flagstore_core::{
     BigSegmentStoreWrapper, CachingStoreWrapper, DataSource, DataSourceState, DataSourceStatusProvider,
-    DataStoreStatusProvider, FeatureStore, FlagTracker, SharedChangeSource,
+    DataStoreStatusProvider, FeatureStore, FlagTracker, FlagValueChange, SharedChangeSource, Subscription,
 };
-use launchdarkly_server_sdk::ConfigBuilder;
+use launchdarkly_server_sdk::{BuildError, ConfigBuilder, Context, FlagValue};
 
+use crate::evaluation::{BigSegmentsClient, Evaluator};
 use crate::factory::cached_data_store;
 
 /// All that brings flags to the official client: a database, the cache above it, the source that feeds it, the
@@ -46,6 +47,7 @@ pub struct DataSystem {
     pub(crate) big_segments: Option<BigSegmentStoreWrapper>,
     pub(crate) changes: Option<SharedChangeSource>,
     pub(crate) tracker: FlagTracker,
+    pub(crate) evaluator: Evaluator,
 }
 
 /// How long to wait before it is looked again whether the database has been initialized by somebody else.
@@ -57,6 +59,21 @@ impl DataSystem {
     #[must_use]
     pub fn configure(&self, config: ConfigBuilder) -> ConfigBuilder {
         config.daemon_mode(true).data_store(cached_data_store(self.store.clone()).no_caching())
+    }
+
+    /// The official client for flags that depend on Big Segments, configured as [`configure`](Self::configure) does.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`BigSegmentsClient::build`].
+    pub fn big_segments_client(&self, config: ConfigBuilder) -> Result<BigSegmentsClient, BuildError> {
+        BigSegmentsClient::build(config.daemon_mode(true), self.store.clone(), self.big_segments.clone())
+    }
+
+    /// Evaluates the same flags without a client, and without events.
+    #[must_use]
+    pub fn evaluator(&self) -> &Evaluator {
+        &self.evaluator
     }
 
     /// Whether there is data: that the source has brought, or that somebody has put into the database at any time.
@@ -111,6 +128,24 @@ impl DataSystem {
         &self.tracker
     }
 
+    /// Calls the listener when the value of a flag for this context has changed, until the [`Subscription`] is
+    /// dropped. A flag that is not there has the default.
+    ///
+    /// The flag is evaluated by the [evaluator](Self::evaluator), once at first, and then after each of its changes:
+    /// its own, and those of what it depends on. Changes of Big Segments are none of them.
+    pub fn add_flag_value_change_listener(
+        &self,
+        flag_key: &str,
+        context: Context,
+        default: impl Into<FlagValue>,
+        listener: impl Fn(FlagValueChange<FlagValue>) + Send + Sync + 'static,
+    ) -> Subscription {
+        let (evaluator, default) = (self.evaluator.clone(), default.into());
+        let key = flag_key.to_owned();
+        let evaluate = move || evaluator.variation(&context, &key, default.clone());
+        self.tracker.add_flag_value_change_listener(flag_key, evaluate, listener)
+    }
+
     /// The store with its cache, for code that reads flags by itself.
     #[must_use]
     pub fn store(&self) -> &CachingStoreWrapper {
@@ -161,6 +196,6 @@ impl fmt::Debug for DataSystem {
             .field("big_segments", &self.big_segments)
             .field("changes", &self.changes)
             .field("tracker", &self.tracker)
-            .finish()
+            .finish_non_exhaustive()
     }
 }

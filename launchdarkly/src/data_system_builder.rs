@@ -8,6 +8,7 @@ use flagstore_core::{
 };
 
 use crate::data_system::DataSystem;
+use crate::evaluation::Evaluator;
 
 /// Configures a [`DataSystem`].
 #[must_use = "a builder does nothing until `build` is called"]
@@ -101,7 +102,11 @@ impl DataSystemBuilder {
             DataSource::start(&*source, sink)
         };
         let source = source.map(start).transpose()?;
-        Ok(DataSystem { store, source, big_segments, changes, tracker })
+        let mut evaluator = Evaluator::new(store.clone());
+        if let Some(big_segments) = &big_segments {
+            evaluator = evaluator.with_big_segments(big_segments.clone());
+        }
+        Ok(DataSystem { store, source, big_segments, changes, tracker, evaluator })
     }
 }
 

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use flagstore_core::{CacheMode, DataSourceState, ErrorKind, FeatureStoreCore, MemoryStore};
 use flagstore_launchdarkly::DataSystem;
+use launchdarkly_server_sdk::{ConfigBuilder, NullEventProcessorBuilder};
 
 use crate::support::{LONG, Manual, client, context, environment, flag, sqlite, wait_until};
 
@@ -111,4 +112,16 @@ fn what_others_write_is_seen() {
     source.patch("dark-mode", &flag("dark-mode", 2, true));
     wait_until("the update", || client.bool_variation(&context(), "dark-mode", false));
     assert!(writer.close(LONG));
+}
+
+/// The client for Big Segments reads from the same store.
+#[test]
+fn the_client_for_big_segments_reads_the_same() {
+    let source = Manual::default();
+    let system = DataSystem::builder(MemoryStore::new()).data_source(source.clone()).build().unwrap();
+    let config = ConfigBuilder::new("sdk-key").event_processor(&NullEventProcessorBuilder::new());
+    let client = system.big_segments_client(config).unwrap();
+    source.put(&environment([("dark-mode", 1, true)]));
+    assert!(client.bool_variation(&context(), "dark-mode", false));
+    assert!(system.evaluator().bool_variation(&context(), "dark-mode", false));
 }

@@ -2,8 +2,9 @@ use std::sync::mpsc::channel;
 
 use flagstore_core::{FeatureStore, FeatureStoreCore, Kind, MemoryStore};
 use flagstore_launchdarkly::DataSystem;
+use launchdarkly_server_sdk::FlagValue;
 
-use crate::support::{LONG, Manual, environment, flag, sqlite, watching};
+use crate::support::{LONG, Manual, context, environment, flag, sqlite, watching};
 
 /// What the source brings is announced.
 #[test]
@@ -38,4 +39,22 @@ fn changes_by_another_process_are_announced() {
     other.init(&environment([("b", 4, true)])).unwrap();
     let (key, seen) = told.recv_timeout(LONG).unwrap();
     assert_eq!((&*key, seen), ("a", None));
+}
+
+/// A listener to a value is told of another value for its context, and of nothing else.
+#[test]
+fn a_value_is_told_when_it_differs() {
+    let source = Manual::default();
+    let system = DataSystem::builder(MemoryStore::new()).data_source(source.clone()).build().unwrap();
+    source.put(&environment([]));
+    let (tell, told) = channel();
+    let _listener = system.add_flag_value_change_listener("dark-mode", context(), false, move |change| {
+        drop(tell.send((change.old_value, change.new_value)));
+    });
+    source.patch("dark-mode", &flag("dark-mode", 1, false));
+    source.patch("other", &flag("other", 1, true));
+    source.patch("dark-mode", &flag("dark-mode", 2, true));
+    assert_eq!(told.recv_timeout(LONG), Ok((FlagValue::Bool(false), FlagValue::Bool(true))));
+    source.patch("dark-mode", &flag("dark-mode", 3, false));
+    assert_eq!(told.recv_timeout(LONG), Ok((FlagValue::Bool(true), FlagValue::Bool(false))));
 }
