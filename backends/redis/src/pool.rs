@@ -22,7 +22,7 @@ const AT_ONCE: usize = 4;
 /// quicker than one that has to be woken.
 const PATIENCE: Duration = Duration::from_millis(1);
 
-/// Between attempts to connect to a server that refuses more connections, while there are others.
+/// Between attempts to connect that fail; the pause grows only while there are other connections.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
 /// How large a pool becomes, and how old its connections.
@@ -63,7 +63,7 @@ struct State {
     generation: u64,
     failures: u64,
     last_failure: Option<Failure>,
-    /// Since when there are only refusals, the next attempt is made then, and the one behind it so much later.
+    /// After an attempt that failed the next one is made then, and this was the pause between them.
     next_attempt: Option<(Instant, Duration)>,
 }
 
@@ -169,9 +169,7 @@ impl Pool {
             let wanted = state.waiting.len().min(AT_ONCE);
             if state.open < self.0.limits.size && state.being_made < wanted {
                 match state.next_attempt {
-                    Some((next, _)) if next > Instant::now() && state.open > state.being_made => {
-                        until = until.min(next);
-                    }
+                    Some((next, _)) if next > Instant::now() => until = until.min(next),
                     _ => {
                         if let Err(error) = Shared::make_one(&self.0, &mut state) {
                             break Err(Failure::NotConnected(format!("no thread for it: {error}")));
@@ -273,9 +271,12 @@ impl Shared {
                 state.offer(Idle { link, generation, since, ends, thread: thread::current().id() });
             }
             Err(failure) => {
-                let pause = state.next_attempt.map_or(PAUSES.0, |(_, pause)| PAUSES.1.min(pause * 2));
-                state.next_attempt = Some((since + pause.mul_f64(0.5 + random() / 2.0), pause));
                 state.open -= 1;
+                let pause = match state.next_attempt {
+                    Some((_, pause)) if state.open > state.being_made => PAUSES.1.min(pause * 2),
+                    _ => PAUSES.0,
+                };
+                state.next_attempt = Some((since + pause.mul_f64(0.5 + random() / 2.0), pause));
                 state.failures += 1;
                 state.last_failure = Some(failure);
                 state.wake_all();

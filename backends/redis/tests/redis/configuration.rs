@@ -125,6 +125,8 @@ fn unix_socket() {
     let path = folder.path().join("redis.sock");
     let _server = Server::with(&["--unixsocket", path.to_str().unwrap()]);
     let store = RedisStore::builder().unix_socket(&path).database(1).build().unwrap();
+    // It listens there a moment later than on its port.
+    crate::eventually("the socket is there", || store.is_available());
     upsert(&store, 1).unwrap();
     let by_url = RedisStore::builder().url(format!("unix://{}?db=1", path.display())).build().unwrap();
     assert_eq!(version(&by_url), Some(1));

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use flagstore_core::{ErrorKind, FeatureStoreCore};
-use flagstore_redis::redis::Connection;
+use flagstore_redis::redis::{Client, Connection};
 
 use crate::server::{Server, ask};
 use crate::{Test, eventually, flags, read, upsert, version};
@@ -116,10 +116,13 @@ fn without_ping() {
 /// With and without a password the server's own words arrive, and a write has not happened.
 fn refused() {
     for password in [None, Some("pa55")] {
-        let arguments = ["--maxclients", "1", "--requirepass", "pa55"];
+        let arguments = ["--maxclients", "2", "--requirepass", "pa55"];
         let server = Server::with(if password.is_some() { &arguments } else { &arguments[..2] });
         let builder = server.builder().timeout(Duration::from_millis(300));
         let builder = if let Some(password) = password { builder.password(password) } else { builder };
+        let secret = password.map(|password| format!(":{password}@")).unwrap_or_default();
+        let client = Client::open(format!("redis://{secret}127.0.0.1:{}", server.port)).unwrap();
+        let mut admin = client.get_connection().unwrap();
         let first = builder.clone().build().unwrap();
         eventually("the first has the only place", || first.is_available());
         let second = builder.build().unwrap();
@@ -128,6 +131,18 @@ fn refused() {
             assert!(error.to_string().contains("max number of clients"), "{error}");
         }
         assert_eq!(version(&first), None);
+        // Callers in a loop are no storm of connections.
+        let mut rejected = || {
+            let statistics: String = ask(&mut admin, &["INFO", "stats"]);
+            let line = statistics.lines().find_map(|line| line.strip_prefix("rejected_connections:"));
+            line.unwrap().parse::<u64>().unwrap()
+        };
+        let (started, before) = (Instant::now(), rejected());
+        while started.elapsed() < Duration::from_secs(1) {
+            read(&second).unwrap_err();
+        }
+        let attempts = rejected() - before;
+        assert!((5..60).contains(&attempts), "{attempts}");
         drop(first);
         eventually("there is room", || read(&second).is_ok());
     }
