@@ -1,8 +1,9 @@
 //! A cluster, as far as a store needs it: each command has one key, which is on one node.
 //!
-//! Not the clients of the redis crate. Both send again what was lost on a connection that broke, also a write that
-//! the server has executed: an upsert would find itself and be stale. Neither tells what was sent, waits for MULTI
-//! before the rest of a transaction, or knows the deadline of a call.
+//! Not the clients of the redis crate, synchronous or not. Both send again what was lost on a connection that broke,
+//! also a write that the server has executed (run with 1.8: an INCR of 0 whose answer was cut on its way came back as
+//! 2, from either): an upsert would find itself and be stale. They do not tell what was sent, and neither waits for
+//! MULTI before the rest of a transaction.
 
 use std::collections::HashMap;
 use std::fmt;
