@@ -1,37 +1,39 @@
 //! A client as the harness wants it.
 
-use std::sync::Arc;
 use std::time::Duration;
 
+use flagstore_launchdarkly::BigSegmentsClient;
 use launchdarkly_sdk_transport::HyperTransport;
 use launchdarkly_server_sdk::{
     ApplicationInfo, Client, ConfigBuilder, EventProcessorBuilder, NullEventProcessorBuilder,
     PollingDataSourceBuilder, ServiceEndpointsBuilder, StreamingDataSourceBuilder,
 };
 
+use crate::big_segments;
 use crate::config::{Configuration, Endpoints, Events, Polling, Streaming, Tags};
-use crate::store;
-use crate::variant::Variant;
+use crate::store::{self, Chosen};
+use crate::tested::Tested;
+use crate::variant::{CacheChoice, Variant};
 
 /// Where nothing is meant to be reached: the harness gives every URL that a test needs.
 const NOWHERE: &str = "http://127.0.0.1:9";
 
 /// Builds it, starts it, and waits for it as long as it is told to.
-pub(crate) async fn start(variant: Variant, configuration: Configuration) -> Result<Arc<Client>, String> {
+pub(crate) async fn start(variant: Variant, configuration: Configuration) -> Result<Tested, String> {
     let patience = configuration.start_wait_time_ms.filter(|wait| *wait > 0).unwrap_or(5_000);
     let may_fail = configuration.init_can_fail == Some(true);
     // Opening a database takes a while.
     let built = tokio::task::spawn_blocking(move || build(variant, configuration)).await;
     let client = built.map_err(|error| error.to_string())??;
-    client.start_with_default_executor();
-    let started = client.wait_for_initialization(Duration::from_millis(patience)).await;
+    client.client().start_with_default_executor();
+    let started = client.client().wait_for_initialization(Duration::from_millis(patience)).await;
     if started != Some(true) && !may_fail {
         return Err("the client has not started".to_owned());
     }
-    Ok(Arc::new(client))
+    Ok(client)
 }
 
-fn build(variant: Variant, configuration: Configuration) -> Result<Client, String> {
+fn build(variant: Variant, configuration: Configuration) -> Result<Tested, String> {
     let transport = transport(&configuration)?;
     let mut config = ConfigBuilder::new(&configuration.credential)
         .application_info(application_info(configuration.tags))
@@ -43,9 +45,7 @@ fn build(variant: Variant, configuration: Configuration) -> Result<Client, Strin
         ));
     let asked = configuration.persistent_data_store;
     let only_reads = asked.is_some() && configuration.streaming.is_none() && configuration.polling.is_none();
-    if let Some(store) = store::builder(variant, asked.as_ref())? {
-        config = config.data_store(&store);
-    }
+    let chosen = store::choose(variant, asked.as_ref())?;
     config = match (configuration.streaming, configuration.polling) {
         _ if only_reads => config.daemon_mode(true),
         (None, Some(polling)) => config.data_source(&polling_source(&polling, transport.clone())),
@@ -57,8 +57,17 @@ fn build(variant: Variant, configuration: Configuration) -> Result<Client, Strin
         Some(events) => config.event_processor(&event_processor(events, transport)),
         None => config.event_processor(&NullEventProcessorBuilder::new()),
     };
+    if variant.cache == CacheChoice::Ours {
+        let big_segments = configuration.big_segments.as_ref().map(big_segments::wrapper).transpose()?;
+        let store = chosen.unwrap_or_else(Chosen::memory).cached()?;
+        let client = BigSegmentsClient::build(config, store, big_segments.clone());
+        return Ok(Tested::with_big_segments(client.map_err(|error| error.to_string())?, big_segments));
+    }
+    if let Some(chosen) = chosen {
+        config = config.data_store(&chosen.data_store(variant.cache)?);
+    }
     let config = config.build().map_err(|error| error.to_string())?;
-    Client::build(config).map_err(|error| error.to_string())
+    Ok(Tested::plain(Client::build(config).map_err(|error| error.to_string())?))
 }
 
 fn transport(configuration: &Configuration) -> Result<HyperTransport, String> {

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
+use crate::tested::Tested;
 use crate::{contexts, migrations};
 
 /// Why a request is not answered.
@@ -51,27 +52,33 @@ impl Command {
 }
 
 /// Runs it on a thread that may wait for a database.
-pub(crate) async fn run(client: Arc<Client>, command: Command) -> Result<Option<Value>, Failure> {
-    let done = tokio::task::spawn_blocking(move || run_blocking(client, command)).await;
+pub(crate) async fn run(tested: Arc<Tested>, command: Command) -> Result<Option<Value>, Failure> {
+    let done = tokio::task::spawn_blocking(move || run_blocking(&tested, command)).await;
     done.map_err(|error| Failure::Sdk(error.to_string()))?
 }
 
-fn run_blocking(client: Arc<Client>, mut command: Command) -> Result<Option<Value>, Failure> {
+fn run_blocking(tested: &Tested, mut command: Command) -> Result<Option<Value>, Failure> {
     if command.command == "migrationOperation" {
         // A future that stays on its thread.
-        let operated = Handle::current().block_on(migrations::operate(client, command.parameters()?));
+        let operated = Handle::current()
+            .block_on(migrations::operate(Arc::clone(tested.client()), command.parameters()?));
         return operated.map(Some).map_err(Failure::Sdk);
     }
-    let client = &*client;
+    let client = tested.client();
     Ok(Some(match command.command.as_str() {
-        "evaluate" => evaluate(client, command.parameters()?)?,
-        "evaluateAll" => evaluate_all(client, &command.parameters()?),
+        "evaluate" => evaluate(tested, command.parameters()?)?,
+        "evaluateAll" => evaluate_all(tested, &command.parameters()?),
         "contextBuild" => contexts::build(command.parameters()?),
         "contextConvert" => contexts::convert(&command.parameters::<contexts::Convert>()?),
         "migrationVariation" => migration_variation(client, command.parameters()?),
         "secureModeHash" => {
             let WithContext { context } = command.parameters()?;
             json!({"result": client.secure_mode_hash(&context).map_err(Failure::Sdk)?})
+        }
+        "getBigSegmentStoreStatus" => {
+            let status = tested.big_segments_status();
+            let status = status.ok_or_else(|| Failure::Request("no Big Segments".to_owned()))?;
+            json!({"available": status.available, "stale": status.stale})
         }
         "customEvent" => {
             track(client, command.parameters()?);
@@ -105,8 +112,18 @@ struct Evaluate {
     detail: Option<bool>,
 }
 
+fn evaluate(tested: &Tested, asked: Evaluate) -> Result<Value, Failure> {
+    let context = asked.context.clone();
+    let (evaluated, big_segments) = tested.with_context(&context, |client| evaluate_by(client, asked));
+    let mut evaluated = evaluated?;
+    if let (Some(reason), Some(status)) = (evaluated["reason"].as_object_mut(), big_segments) {
+        reason.insert("bigSegmentsStatus".to_owned(), json!(status.as_str()));
+    }
+    Ok(evaluated)
+}
+
 /// By the method for this type, with details or without: they are different ones of the client.
-fn evaluate(client: &Client, asked: Evaluate) -> Result<Value, Failure> {
+fn evaluate_by(client: &Client, asked: Evaluate) -> Result<Value, Failure> {
     let Evaluate { flag_key: key, context, value_type, default_value: default, detail } = asked;
     let wrong = || Failure::Request(format!("the default value of {key} is not of the type {value_type}"));
     let (context, detail) = (&context, detail == Some(true));
@@ -163,7 +180,7 @@ struct EvaluateAll {
     details_only_for_tracked_flags: Option<bool>,
 }
 
-fn evaluate_all(client: &Client, asked: &EvaluateAll) -> Value {
+fn evaluate_all(tested: &Tested, asked: &EvaluateAll) -> Value {
     let mut config = FlagDetailConfig::new();
     if asked.with_reasons == Some(true) {
         config.with_reasons();
@@ -174,7 +191,9 @@ fn evaluate_all(client: &Client, asked: &EvaluateAll) -> Value {
     if asked.details_only_for_tracked_flags == Some(true) {
         config.details_only_for_tracked_flags();
     }
-    json!({"state": client.all_flags_detail(&asked.context, config)})
+    let (state, _) =
+        tested.with_context(&asked.context, |client| client.all_flags_detail(&asked.context, config));
+    json!({"state": state})
 }
 
 #[derive(Deserialize)]

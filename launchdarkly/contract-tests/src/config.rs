@@ -21,6 +21,7 @@ pub(crate) struct Configuration {
     pub(crate) streaming: Option<Streaming>,
     pub(crate) polling: Option<Polling>,
     pub(crate) events: Option<Events>,
+    pub(crate) big_segments: Option<BigSegments>,
     pub(crate) tags: Option<Tags>,
     pub(crate) persistent_data_store: Option<PersistentDataStore>,
 }
@@ -62,6 +63,16 @@ pub(crate) struct Events {
     pub(crate) flush_interval_ms: Option<u64>,
     pub(crate) omit_anonymous_contexts: Option<bool>,
     pub(crate) enable_gzip: Option<bool>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct BigSegments {
+    pub(crate) callback_uri: String,
+    pub(crate) user_cache_size: Option<u64>,
+    pub(crate) user_cache_time_ms: Option<u64>,
+    pub(crate) status_poll_interval_ms: Option<u64>,
+    pub(crate) stale_after_ms: Option<u64>,
 }
 
 #[derive(Deserialize)]

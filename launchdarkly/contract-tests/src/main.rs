@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod big_segments;
 mod client;
 mod commands;
 mod config;
@@ -7,6 +8,7 @@ mod contexts;
 mod migrations;
 mod service;
 mod store;
+mod tested;
 mod variant;
 
 use std::io;

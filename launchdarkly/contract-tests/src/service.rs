@@ -11,16 +11,16 @@ use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use launchdarkly_server_sdk::Client;
 use serde_json::json;
 use tokio::sync::Notify;
 
 use crate::commands::{self, Command};
 use crate::config::Create;
-use crate::variant::Variant;
+use crate::tested::Tested;
+use crate::variant::{CacheChoice, Variant};
 use crate::{client, commands::Failure};
 
-/// The optional parts of the SDK that are tested: those of the official Rust service, and our stores.
+/// The optional parts of the SDK that are tested: those of the official Rust service, and what is ours.
 const CAPABILITIES: &[&str] = &[
     "all-flags-client-side-only",
     "all-flags-details-only-for-tracked-flags",
@@ -49,7 +49,7 @@ const CAPABILITIES: &[&str] = &[
 /// All clients of a run.
 pub(crate) struct Service {
     variant: Variant,
-    clients: Mutex<HashMap<u64, Arc<Client>>>,
+    clients: Mutex<HashMap<u64, Arc<Tested>>>,
     count: AtomicU64,
     stop: Arc<Notify>,
 }
@@ -69,16 +69,22 @@ impl Service {
         (router, async move { stop.notified().await })
     }
 
-    fn client(&self, id: u64) -> Option<Arc<Client>> {
+    /// With the SDK's own cache there are no Big Segments.
+    fn capabilities(&self) -> Vec<&'static str> {
+        let big_segments = (self.variant.cache == CacheChoice::Ours).then_some("big-segments");
+        CAPABILITIES.iter().copied().chain(big_segments).collect()
+    }
+
+    fn client(&self, id: u64) -> Option<Arc<Tested>> {
         self.clients.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
     }
 }
 
-async fn status() -> Response {
+async fn status(State(service): State<Arc<Service>>) -> Response {
     let status = json!({
         "name": "flagstore",
         "clientVersion": launchdarkly_server_sdk::version_string(),
-        "capabilities": CAPABILITIES,
+        "capabilities": service.capabilities(),
     });
     status.to_string().into_response()
 }
@@ -91,6 +97,7 @@ async fn stop_service(State(service): State<Arc<Service>>) -> StatusCode {
 async fn create(State(service): State<Arc<Service>>, body: Bytes) -> Result<Response, Failure> {
     let create: Create = commands::parse(&body)?;
     let client = client::start(service.variant, create.configuration).await.map_err(Failure::Sdk)?;
+    let client = Arc::new(client);
     let id = service.count.fetch_add(1, Ordering::Relaxed);
     service.clients.lock().unwrap_or_else(PoisonError::into_inner).insert(id, client);
     Ok((StatusCode::CREATED, [(header::LOCATION, format!("/clients/{id}"))]).into_response())

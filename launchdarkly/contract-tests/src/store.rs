@@ -21,35 +21,58 @@ const TABLE: &str = "sdk-contract-tests";
 const REDIS: &str = "redis://localhost:6379";
 const DYNAMODB: &str = "http://localhost:8000";
 
-/// The data store that the harness asks for, or that the variant wants where it asks for none. `None` for the SDK's own.
-pub(crate) fn builder(
+/// The store that the harness asks for, or that the variant wants where it asks for none, and the mode of the caches
+/// above it. `None` for the SDK's own.
+pub(crate) fn choose(
     variant: Variant,
     asked: Option<&PersistentDataStore>,
-) -> Result<Option<PersistentDataStoreBuilder>, String> {
-    let (store, mode) = match asked {
+) -> Result<Option<Chosen>, String> {
+    match asked {
         Some(PersistentDataStore { store, cache }) => {
             let prefix = store.prefix.as_deref().unwrap_or_default();
-            (open(&store.r#type, &store.dsn, prefix)?, mode(cache)?)
+            Ok(Some(Chosen { store: open(&store.r#type, &store.dsn, prefix)?, mode: mode(cache)? }))
         }
-        None => match forced(variant.store)? {
-            Some(store) => (store, CacheMode::For(Duration::from_secs(15))),
-            None => return Ok(None),
-        },
-    };
-    let mut builder = match variant.cache {
-        CacheChoice::Sdk => data_store(store),
-        CacheChoice::Ours | CacheChoice::Both => {
-            let cached = CachingStoreWrapper::builder(store).mode(mode).build();
-            cached_data_store(cached.map_err(|error| error.to_string())?)
-        }
-    };
-    match (variant.cache, mode) {
-        (CacheChoice::Ours, _) | (_, CacheMode::Off) => builder.no_caching(),
-        (_, CacheMode::For(time)) => builder.cache_time(time),
-        (_, CacheMode::Forever) => builder.cache_forever(),
-        (_, mode) => return Err(format!("the SDK's cache has no mode {mode:?}")),
-    };
-    Ok(Some(builder))
+        None => Ok(forced(variant.store)?.map(Chosen::unasked)),
+    }
+}
+
+/// A store, bare, and how it is to be cached.
+pub(crate) struct Chosen {
+    store: Arc<dyn FeatureStoreCore>,
+    mode: CacheMode,
+}
+
+impl Chosen {
+    /// With the mode that is the default of all caches.
+    fn unasked(store: Arc<dyn FeatureStoreCore>) -> Self {
+        Self { store, mode: CacheMode::For(Duration::from_secs(15)) }
+    }
+
+    pub(crate) fn memory() -> Self {
+        Self::unasked(Arc::new(MemoryStore::new()))
+    }
+
+    /// Below our cache.
+    pub(crate) fn cached(self) -> Result<CachingStoreWrapper, String> {
+        CachingStoreWrapper::builder(self.store).mode(self.mode).build().map_err(|error| error.to_string())
+    }
+
+    /// Below the SDK's cache, and ours too if both are wanted.
+    pub(crate) fn data_store(self, cache: CacheChoice) -> Result<PersistentDataStoreBuilder, String> {
+        let mode = self.mode;
+        let mut builder = if cache == CacheChoice::Both {
+            cached_data_store(self.cached()?)
+        } else {
+            data_store(self.store)
+        };
+        match mode {
+            CacheMode::Off => builder.no_caching(),
+            CacheMode::For(time) => builder.cache_time(time),
+            CacheMode::Forever => builder.cache_forever(),
+            mode => return Err(format!("the SDK's cache has no mode {mode:?}")),
+        };
+        Ok(builder)
+    }
 }
 
 fn mode(cache: &config::Cache) -> Result<CacheMode, String> {
@@ -66,7 +89,6 @@ fn forced(choice: StoreChoice) -> Result<Option<Arc<dyn FeatureStoreCore>>, Stri
     let prefix = format!("forced-{:016x}", RandomState::new().hash_one(0));
     Ok(Some(match choice {
         StoreChoice::Asked => return Ok(None),
-        StoreChoice::Memory => Arc::new(MemoryStore::new()),
         StoreChoice::Sqlite => Arc::new(SqliteStore::in_memory().build().map_err(|error| error.to_string())?),
         StoreChoice::Redis => open("redis", REDIS, &prefix)?,
         StoreChoice::DynamoDb => open("dynamodb", DYNAMODB, &prefix)?,

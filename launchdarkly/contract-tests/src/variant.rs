@@ -12,10 +12,9 @@ pub(crate) struct Variant {
 /// The store of each client: `CONTRACT_TESTS_STORE`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum StoreChoice {
-    /// The one that the harness asks for, and the SDK's own memory where it asks for none.
+    /// The one that the harness asks for, and memory where it asks for none: ours, or with its cache the SDK's.
     Asked,
-    /// Where the harness asks for none, one of ours.
-    Memory,
+    /// Where the harness asks for none, one of these.
     Sqlite,
     Redis,
     DynamoDb,
@@ -25,7 +24,9 @@ pub(crate) enum StoreChoice {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum CacheChoice {
     Ours,
+    /// The SDK's.
     Sdk,
+    /// The SDK's over ours.
     Both,
 }
 
@@ -35,7 +36,6 @@ impl Variant {
             "CONTRACT_TESTS_STORE",
             &[
                 ("asked", StoreChoice::Asked),
-                ("memory", StoreChoice::Memory),
                 ("sqlite", StoreChoice::Sqlite),
                 ("redis", StoreChoice::Redis),
                 ("dynamodb", StoreChoice::DynamoDb),

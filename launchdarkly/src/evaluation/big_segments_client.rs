@@ -43,7 +43,7 @@ use super::scoped_store::ScopedStore;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct BigSegmentsClient {
-    client: Client,
+    client: Arc<Client>,
     store: ScopedStore,
 }
 
@@ -66,12 +66,12 @@ impl BigSegmentsClient {
         let mut data_store = PersistentDataStoreBuilder::new(Arc::new(store.clone()));
         data_store.no_caching();
         let client = Client::build(config.data_store(&data_store).build()?)?;
-        Ok(Self { client, store })
+        Ok(Self { client: Arc::new(client), store })
     }
 
-    /// The client itself, for everything that is not an evaluation.
+    /// The client itself, for everything that is not an evaluation. Behind an [`Arc`], since a migrator wants that.
     #[must_use]
-    pub fn client(&self) -> &Client {
+    pub fn client(&self) -> &Arc<Client> {
         &self.client
     }
 
