@@ -7,6 +7,7 @@ mod config;
 mod contexts;
 mod migrations;
 mod service;
+mod sources;
 mod store;
 mod tested;
 mod variant;

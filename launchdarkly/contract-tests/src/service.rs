@@ -69,10 +69,16 @@ impl Service {
         (router, async move { stop.notified().await })
     }
 
-    /// With the SDK's own cache there are no Big Segments.
+    /// With the SDK's own cache there are no Big Segments, and its sources stop for good at some errors.
     fn capabilities(&self) -> Vec<&'static str> {
-        let big_segments = (self.variant.cache == CacheChoice::Ours).then_some("big-segments");
-        CAPABILITIES.iter().copied().chain(big_segments).collect()
+        let more: &[&str] = match self.variant.cache {
+            CacheChoice::Sdk | CacheChoice::Both => &[],
+            CacheChoice::Ours => &["big-segments"],
+            CacheChoice::DataSystem => {
+                &["big-segments", "retry-conformance-fdv1-polling", "retry-conformance-fdv1-streaming"]
+            }
+        };
+        [CAPABILITIES, more].concat()
     }
 
     fn client(&self, id: u64) -> Option<Arc<Tested>> {
@@ -97,7 +103,6 @@ async fn stop_service(State(service): State<Arc<Service>>) -> StatusCode {
 async fn create(State(service): State<Arc<Service>>, body: Bytes) -> Result<Response, Failure> {
     let create: Create = commands::parse(&body)?;
     let client = client::start(service.variant, create.configuration).await.map_err(Failure::Sdk)?;
-    let client = Arc::new(client);
     let id = service.count.fetch_add(1, Ordering::Relaxed);
     service.clients.lock().unwrap_or_else(PoisonError::into_inner).insert(id, client);
     Ok((StatusCode::CREATED, [(header::LOCATION, format!("/clients/{id}"))]).into_response())

@@ -7,7 +7,7 @@ use std::time::Duration;
 use flagstore_core::{CacheMode, CachingStoreWrapper, FeatureStoreCore, MemoryStore};
 use flagstore_dynamodb::DynamoDbStore;
 use flagstore_dynamodb::aws_sdk_dynamodb::config::Credentials;
-use flagstore_launchdarkly::{cached_data_store, data_store};
+use flagstore_launchdarkly::{DataSystem, DataSystemBuilder, cached_data_store, data_store};
 use flagstore_redis::RedisStore;
 use flagstore_sqlite::SqliteStore;
 use launchdarkly_server_sdk::PersistentDataStoreBuilder;
@@ -50,6 +50,12 @@ impl Chosen {
 
     pub(crate) fn memory() -> Self {
         Self::unasked(Arc::new(MemoryStore::new()))
+    }
+
+    /// In a data system. Where nobody asked for a mode, it is the one of data systems.
+    pub(crate) fn data_system(self, asked: bool) -> DataSystemBuilder {
+        let builder = DataSystem::builder(self.store);
+        if asked { builder.cache(move |cache| cache.mode(self.mode)) } else { builder }
     }
 
     /// Below our cache.

@@ -1,15 +1,20 @@
 //! The client under test.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use flagstore_core::{BigSegmentStoreStatus, BigSegmentStoreWrapper, BigSegmentsStatus};
-use flagstore_launchdarkly::BigSegmentsClient;
+use flagstore_launchdarkly::{BigSegmentsClient, DataSystem};
 use launchdarkly_server_sdk::{Client, Context};
+
+/// How long the end of a source may take.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A client, and what there is beside it.
 pub(crate) struct Tested {
     client: Evaluating,
     big_segments: Option<BigSegmentStoreWrapper>,
+    system: Option<DataSystem>,
 }
 
 enum Evaluating {
@@ -21,14 +26,34 @@ enum Evaluating {
 
 impl Tested {
     pub(crate) fn plain(client: Client) -> Self {
-        Self { client: Evaluating::Plain(Arc::new(client)), big_segments: None }
+        Self { client: Evaluating::Plain(Arc::new(client)), big_segments: None, system: None }
     }
 
     pub(crate) fn with_big_segments(
         client: BigSegmentsClient,
         big_segments: Option<BigSegmentStoreWrapper>,
     ) -> Self {
-        Self { client: Evaluating::BigSegments(client), big_segments }
+        Self { client: Evaluating::BigSegments(client), big_segments, system: None }
+    }
+
+    pub(crate) fn of_data_system(client: BigSegmentsClient, system: DataSystem) -> Self {
+        let big_segments = system.big_segments().cloned();
+        Self { client: Evaluating::BigSegments(client), big_segments, system: Some(system) }
+    }
+
+    /// Starts it, and waits until it has data. Whether it has, or waits for nobody.
+    pub(crate) async fn start(self: Arc<Self>, patience: Duration) -> bool {
+        self.client().start_with_default_executor();
+        if self.system.is_none() {
+            return self.client().wait_for_initialization(patience).await == Some(true);
+        }
+        let waited = tokio::task::spawn_blocking(move || {
+            let system = self.system.as_ref();
+            system.is_some_and(|system| {
+                system.data_source_status_provider().is_none() || system.wait_for_initialization(patience)
+            })
+        });
+        waited.await.unwrap_or(false)
     }
 
     pub(crate) fn client(&self) -> &Arc<Client> {
@@ -58,6 +83,9 @@ impl Tested {
         self.client().close();
         if let Some(big_segments) = &self.big_segments {
             big_segments.stop();
+        }
+        if let Some(system) = &self.system {
+            system.close(PATIENCE);
         }
     }
 }

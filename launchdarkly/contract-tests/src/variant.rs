@@ -28,6 +28,8 @@ pub(crate) enum CacheChoice {
     Sdk,
     /// The SDK's over ours.
     Both,
+    /// Ours, in a data system: our sources fill it, and the client is in daemon mode.
+    DataSystem,
 }
 
 impl Variant {
@@ -43,7 +45,12 @@ impl Variant {
         )?;
         let cache = choose(
             "CONTRACT_TESTS_CACHE",
-            &[("ours", CacheChoice::Ours), ("sdk", CacheChoice::Sdk), ("both", CacheChoice::Both)],
+            &[
+                ("ours", CacheChoice::Ours),
+                ("sdk", CacheChoice::Sdk),
+                ("both", CacheChoice::Both),
+                ("system", CacheChoice::DataSystem),
+            ],
         )?;
         Ok(Self { store, cache })
     }
