@@ -87,15 +87,14 @@ impl BigSegmentUpdates for DynamoDbStore {
             let contexts: Vec<_> = patch.by_context().into_iter().collect();
             let mut pieces = contexts.chunks(CONTEXTS_PER_TRANSACTION).peekable();
             // A patch may have no contexts, and leads to its version all the same.
-            let mut piece = pieces.next().unwrap_or_default();
-            loop {
-                let is_last = pieces.peek().is_none();
-                let outcome = writer.write(&client, piece, is_last).await?;
-                match pieces.next() {
-                    Some(next) if outcome == PatchOutcome::Applied => piece = next,
-                    _ => return Ok(outcome),
-                }
+            let first = pieces.next().unwrap_or_default();
+            let mut outcome = writer.write(&client, first, pieces.peek().is_none()).await?;
+            while let (PatchOutcome::Applied, Some(next)) = (&outcome, pieces.next()) {
+                let written = writer.write(&client, next, pieces.peek().is_none()).await;
+                // Of what has happened before, a failure takes nothing back.
+                outcome = written.map_err(|failure| Failure::InDoubt(failure.into()))?;
             }
+            Ok(outcome)
         })
     }
 }

@@ -74,7 +74,8 @@ pub trait BigSegmentUpdates: BigSegmentStore {
     ///
     /// Readers see all of a patch or nothing where the database can do that (Redis, SQLite). DynamoDB can for
     /// patches of up to 99 contexts. A longer one is written in pieces, and the new version comes with the last
-    /// of them, so that a patch that was interrupted can be applied again.
+    /// of them, so that a patch that was interrupted can be applied again; of one that another writer overtakes
+    /// half-way, the first pieces stay. The same holds in a Redis Cluster whose nodes share the keys of a prefix.
     ///
     /// # Errors
     ///

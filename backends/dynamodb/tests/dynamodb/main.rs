@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot set itself up may as well panic")]
 
+mod big_segments;
 mod child;
 mod configuration;
 mod faults;
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
     let required = std::env::var("FLAGSTORE_REQUIRE").unwrap_or_default();
     let required = required.split(',').any(|name| name.trim() == "dynamodb");
     let modules = [
+        big_segments::cases(),
         configuration::cases(),
         faults::cases(),
         identity::cases(),

@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot set itself up may as well panic")]
 
+mod big_segments;
 mod certificates;
 mod cluster;
 mod configuration;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
     let required = std::env::var("FLAGSTORE_REQUIRE").unwrap_or_default();
     let is_required = required.split(',').any(|name| name.trim() == "redis");
     let tests = [
+        big_segments::TESTS,
         certificates::TESTS,
         cluster::TESTS,
         configuration::TESTS,
