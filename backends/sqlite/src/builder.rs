@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use flagstore_core::StoreError;
 use rusqlite::Connection;
 
-use crate::connections::{Configure, Connections, Options};
+use crate::connection::{Configure, Options};
+use crate::connections::Connections;
 use crate::error::{Failure, STORE};
 use crate::{SqliteStore, library};
 

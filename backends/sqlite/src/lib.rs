@@ -4,6 +4,7 @@ mod big_segments;
 mod builder;
 mod changes;
 mod codec;
+mod connection;
 mod connections;
 mod error;
 mod library;

@@ -17,6 +17,9 @@ use rusqlite::{Connection, OpenFlags};
 /// As many pages in the log as SQLite's own checkpoints wait for: 4 MB.
 const LONG: i32 = 1000;
 
+/// To what length a log is cut that begins anew, in bytes.
+const LIMIT: i64 = 4 << 20;
+
 thread_local! {
     /// How many pages the log had after the last commit of this thread, or 0 if there was none since it was asked.
     static PAGES: Cell<i32> = const { Cell::new(0) };
@@ -24,8 +27,7 @@ thread_local! {
 
 /// Takes the checkpoints of this connection into our hands.
 pub(crate) fn take_over(connection: &Connection) -> rusqlite::Result<()> {
-    // A log that starts anew is cut to this length.
-    connection.pragma_update_and_check(None, "journal_size_limit", 4 << 20, |_| Ok(()))?;
+    connection.pragma_update_and_check(None, "journal_size_limit", LIMIT, |_| Ok(()))?;
     connection.wal_hook(Some(|_: &Wal, pages| {
         PAGES.set(pages);
         Ok(())
@@ -52,14 +54,17 @@ impl Pages {
     }
 }
 
-/// Moves the log into the database file, and empties it, as far as nobody is in the way just now.
+/// Moves the log into the database file, as far as nobody is in the way just now, and begins it anew.
 ///
 /// Only for who has made sure that the file is still the one that the log belongs to.
 pub(crate) fn checkpoint(connection: &Connection) {
     // Nothing depends on success: the next checkpoint moves what this one has left.
     let _ = connection.busy_timeout(Duration::ZERO);
     let _ = count(connection);
-    let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+    let _ = connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()));
+    // The first commit in the new log cuts off what it has more than its limit. The rest stays: on a disk that is
+    // full it is the room in which an init can be written that makes room.
+    let _ = count(connection);
     PAGES.take();
 }
 

@@ -16,12 +16,33 @@ use parking_lot::Mutex;
 
 use crate::log::Mark;
 
-/// How often reads look at the files. Writes always do. A look costs a fifth of a `get`.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How often reads look at the files. A look at one of them costs a fifth of a `get`.
+const READS_LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// How often writes look at the files beside the database. At the database itself each of them looks.
+const WRITES_LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// All files that are open in this process. SQLite shares what it knows of a file among all connections of a
 /// process, so they have to be closed together, whichever store they belong to.
 static OPEN_FILES: Mutex<Vec<Weak<OpenFile>>> = Mutex::new(Vec::new());
+
+/// Creates the file, empty as SQLite would, but with the permissions that were asked for. SQLite gives the same to
+/// the files beside it. Where it cannot be created, SQLite says why.
+pub(crate) fn create(path: &Path, mode: u32) {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+        options.mode(mode);
+        if let Ok(file) = options.open(path) {
+            // Again, since the process may have a mask that takes some away.
+            let _ = file.set_permissions(fs::Permissions::from_mode(mode));
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = (mode, options.open(path));
+}
 
 /// The files that connections are open on. It lives as long as the last of them.
 pub(crate) struct OpenFile {
@@ -77,11 +98,15 @@ pub(crate) enum Lost {
     Memory,
 }
 
-/// When to look.
+/// What to look at.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Look {
-    Always,
-    WhenDue,
+    /// All files.
+    Whole,
+    /// The database, so that no write is acknowledged that went elsewhere, and all files if that is due.
+    Write,
+    /// All files if that is due.
+    Read,
 }
 
 impl OpenFile {
@@ -156,7 +181,7 @@ impl OpenFile {
 
     /// Whether it was read without a log, and somebody has begun to write.
     pub(crate) fn is_outdated(&self) -> bool {
-        self.without_log && self.look(Look::Always) != Found::Same
+        self.without_log && self.look(Look::Whole) != Found::Same
     }
 
     pub(crate) fn may_be_written(&self) {
@@ -189,18 +214,21 @@ impl OpenFile {
         fs::metadata(&self.log).is_ok_and(|metadata| metadata.len() > 0)
     }
 
-    /// Looks at the files, as far as that is due.
+    /// Looks at the files.
     pub(crate) fn look(&self, look: Look) -> Found {
         if self.is_gone() {
             return Found::Gone(Lost::Memory);
         }
         let now = Instant::now();
         let mut seen = self.seen.lock();
-        let due = now.saturating_duration_since(seen.looked) >= LOOK_EVERY;
-        if !due && look == Look::WhenDue && !self.without_log {
-            return Found::Same;
-        }
-        if due {
+        let since = now.saturating_duration_since(seen.looked);
+        let whole = match look {
+            Look::Whole => true,
+            Look::Write => since >= WRITES_LOOK_EVERY,
+            Look::Read if since < READS_LOOK_EVERY && !self.without_log => return Found::Same,
+            Look::Read => true,
+        };
+        if whole {
             seen.looked = now;
         }
         let written = match fs::metadata(&self.path) {
@@ -209,12 +237,11 @@ impl OpenFile {
             Err(error) if !is_missing(&error) => return Found::Same,
             _ => return Found::Gone(Lost::Database),
         };
-        if let Some((log, memory)) = seen.beside {
+        if whole && let Some((log, memory)) = seen.beside {
             if Identity::of(&self.log) != log {
                 return Found::Gone(Lost::Log);
             }
-            // Nothing that was acknowledged depends on it, so it can wait until it is due.
-            if due && Identity::of(&self.memory) != memory {
+            if Identity::of(&self.memory) != memory {
                 return Found::Gone(Lost::Memory);
             }
         }

@@ -37,7 +37,7 @@ impl SqliteStore {
 
     /// Replaces all items of the kinds given, in one transaction, and returns those that are too large.
     fn replace(&self, all_data: &AllData, deadline: Instant) -> Result<Vec<(Kind, String)>, Failure> {
-        self.connections.write(deadline, |connection| {
+        self.connections.write_all(deadline, |connection| {
             // Immediate: a transaction that reads first could find that others wrote since, and not go on.
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let mut too_large = Vec::new();
@@ -205,6 +205,9 @@ fn delete_others(
             others.push(row.get(0)?);
         }
     }
+    // Page by page, so that pages become empty instead of many being changed a little: those would have to be
+    // written to the log, for which a full disk has no room.
+    others.sort_unstable();
     let mut delete = transaction.prepare_cached("DELETE FROM items WHERE id = ?1")?;
     for id in others {
         delete.execute([id])?;
