@@ -7,6 +7,7 @@ mod case;
 pub mod cases;
 mod controlled;
 mod controlled_big_segments;
+mod data_source;
 mod fixture;
 mod linearizability;
 pub mod ratio;
@@ -18,6 +19,7 @@ pub use big_segments::{BigSegments, BigSegmentsFixture, BigSegmentsListener, Big
 pub use cache::{CacheSettings, CachingStore, Listener};
 pub use cached::{cached, run_in_every_mode};
 pub use case::{Case, Skip};
+pub use data_source::{Origin, SourceCase, SourceFixture, run_sources, source_cases};
 pub use fixture::Fixture;
 pub use run::{run, work_if_asked};
 pub use stand_in::StandIn;

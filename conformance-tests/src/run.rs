@@ -30,7 +30,7 @@ pub fn run(fixtures: impl IntoIterator<Item = Box<dyn Fixture>>) -> ExitCode {
 }
 
 /// Stores and listeners that a case makes panic say that they were told to. That is nothing to print.
-fn hide_panics_on_demand() {
+pub(crate) fn hide_panics_on_demand() {
     let print = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         if !message_of(panic.payload()).ends_with("as it was told to") {
@@ -82,7 +82,7 @@ fn run_case(case: Case, fixture: Arc<dyn Fixture>) -> Result<Completion, Failed>
 }
 
 /// Runs on a thread of its own, so that a call that hangs is a failure with a name and not a silent wait.
-fn run_within<T: Send + 'static>(
+pub(crate) fn run_within<T: Send + 'static>(
     deadline: Duration,
     run: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, String> {

@@ -15,11 +15,9 @@
 // What they share is more than one of them alone needs.
 #![cfg_attr(not(all(feature = "file", feature = "polling", feature = "streaming")), allow(dead_code))]
 
-#[cfg(any(feature = "file", feature = "service"))]
 mod clock;
 #[cfg(test)]
 mod fed;
-#[cfg(any(feature = "file", feature = "service"))]
 mod feed;
 #[cfg(feature = "file")]
 mod file;
@@ -36,7 +34,6 @@ mod service;
 #[cfg(feature = "streaming")]
 mod streaming;
 mod test_data;
-#[cfg(any(feature = "file", feature = "service"))]
 mod threaded;
 #[cfg(feature = "service")]
 mod transport;

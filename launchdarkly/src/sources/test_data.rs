@@ -1,35 +1,38 @@
 use std::collections::{BTreeMap, HashMap};
+use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use flagstore_core::{
     AllData, BackgroundOperation, DataSourceErrorInfo, DataSourceFactory, DataSourceState,
     DataSourceUpdateSink, DecodeError, Delivery, Item, Kind, StoreError, UpdateProcessor,
 };
 use launchdarkly_server_sdk::{Flag, FlagBuilder, Segment};
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
+use tokio::sync::watch;
 
+use super::clock::Clock;
+use super::feed::Feed;
+use super::threaded::{Threaded, Work};
 use super::version::with_version;
 use crate::model::{FLAG, Model, SEGMENT};
 
 /// Data that a test sets: a source for the tests of applications.
 ///
-/// A clone is the same data. Every source that is made of it gets all data at its start and each change from then
-/// on, before the method that makes the change returns. Versions count up by themselves, from 1 for each key.
+/// A clone is the same data. Every source that is made of it brings all data after its start, and then each change
+/// before the method that makes it returns, unless its store does not take it. Versions count up by themselves,
+/// from 1 for each key.
 ///
 /// ```
-/// use flagstore_core::{DataSourceFactory, DataSourceUpdateSink, FeatureStore, Kind};
-/// use flagstore_core::{CachingStoreWrapper, MemoryStore};
+/// use flagstore_core::{CachingStoreWrapper, DataSource, DataSourceUpdateSink, FeatureStore, Kind, MemoryStore};
 /// use flagstore_launchdarkly::sources::TestData;
 ///
-/// let test_data = TestData::new();
-/// test_data.update(test_data.flag("dark-mode").variation_for_all(true));
-///
 /// let store = CachingStoreWrapper::builder(MemoryStore::new()).build()?;
-/// let source = test_data.create(DataSourceUpdateSink::builder(store.clone()).build())?;
-/// source.start();
-/// assert!(source.initialized());
+/// let test_data = TestData::new();
+/// let source = DataSource::start(&test_data, DataSourceUpdateSink::builder(store.clone()).build())?;
+///
+/// test_data.update(test_data.flag("dark-mode").variation_for_all(true));
 /// assert_eq!(store.get(&Kind::FEATURES, "dark-mode")?.map(|flag| flag.version()), Some(1));
 ///
 /// test_data.update(test_data.flag("dark-mode").on(false));
@@ -39,20 +42,35 @@ use crate::model::{FLAG, Model, SEGMENT};
 #[derive(Clone, Default)]
 pub struct TestData(Arc<Data>);
 
-#[derive(Default)]
 struct Data {
     state: Mutex<State>,
-    /// Held while the sources are given something, so that they get it in the order in which it was set. Nothing
-    /// that a store calls comes back here.
-    delivery: Mutex<()>,
+    /// Wakes those who wait until the sources have brought a change.
+    brought: Condvar,
+    /// Wakes the sources: how many changes there are.
+    changes: watch::Sender<usize>,
 }
 
 #[derive(Default)]
 struct State {
     builders: HashMap<String, FlagBuilder>,
     items: BTreeMap<(Kind, String), Item>,
-    sources: Vec<Arc<Source>>,
+    /// What has changed, one after the other.
+    changes: Vec<(Kind, String)>,
+    /// Those that work.
+    sources: BTreeMap<u64, Working>,
+    made: u64,
 }
+
+struct Working {
+    sink: DataSourceUpdateSink,
+    /// How many of the changes it has brought.
+    brought: usize,
+}
+
+/// How long a change waits for the sources to bring it. Only a store that hangs takes longer.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The pause before what a store did not take is sent again.
+const AFTER_A_FAILURE: Duration = Duration::from_secs(1);
 
 impl TestData {
     /// No flags and no segments.
@@ -101,10 +119,11 @@ impl TestData {
         debug_assert!(tombstone.is_ok());
     }
 
-    /// Has every source report this, as one that does not work.
+    /// Has every source that works report this, as one that does not work would.
     pub fn update_status(&self, state: DataSourceState, error: Option<&DataSourceErrorInfo>) {
-        for source in self.0.sources() {
-            source.sink.update_status(state, error.cloned());
+        let sinks: Vec<_> = self.0.state.lock().sources.values().map(|source| source.sink.clone()).collect();
+        for sink in sinks {
+            sink.update_status(state, error.cloned());
         }
     }
 
@@ -124,44 +143,84 @@ impl TestData {
         key: String,
         item: impl FnOnce(u64) -> Result<Item, DecodeError>,
     ) -> Result<(), DecodeError> {
-        let _in_order = self.0.delivery.lock();
+        let mut state = self.0.state.lock();
         let place = (kind, key);
-        let item = {
-            let mut state = self.0.state.lock();
-            let version = state.items.get(&place).map_or(0, Item::version);
-            let item = item(version + 1)?;
-            state.items.insert(place.clone(), item.clone());
-            item
-        };
-        for source in self.0.sources() {
-            source.upsert(&self.0, &place.0, &place.1, &item);
+        let version = state.items.get(&place).map_or(0, Item::version);
+        let item = item(version + 1)?;
+        state.items.insert(place.clone(), item);
+        state.changes.push(place);
+        let change = state.changes.len();
+        self.0.changes.send_replace(change);
+        let deadline = Instant::now() + PATIENCE;
+        while state.sources.values().any(|source| source.brought < change) {
+            if self.0.brought.wait_until(&mut state, deadline).timed_out() {
+                break;
+            }
         }
         Ok(())
     }
 }
 
-impl Data {
-    fn sources(&self) -> Vec<Arc<Source>> {
-        self.state.lock().sources.clone()
+impl Default for Data {
+    fn default() -> Self {
+        Self { state: Mutex::default(), brought: Condvar::new(), changes: watch::Sender::new(0) }
     }
+}
 
-    fn all_data(&self) -> AllData {
+impl Data {
+    /// With how many changes that is.
+    fn all_data(&self) -> (AllData, usize) {
         let state = self.state.lock();
         let of = |kind: &Kind| {
             let items = state.items.iter().filter(|((of, _), _)| of == kind);
             items.map(|((_, key), item)| (key.clone(), item.clone())).collect::<Vec<_>>()
         };
         // Both kinds, also where there is nothing of one.
-        AllData::new().with(Kind::SEGMENTS, of(&Kind::SEGMENTS)).with(Kind::FEATURES, of(&Kind::FEATURES))
+        let all_data = AllData::new()
+            .with(Kind::SEGMENTS, of(&Kind::SEGMENTS))
+            .with(Kind::FEATURES, of(&Kind::FEATURES));
+        (all_data, state.changes.len())
+    }
+
+    /// What has changed after that many changes, as it is now.
+    fn since(&self, changes: usize) -> Vec<(Kind, String, Item)> {
+        let state = self.state.lock();
+        let places = state.changes[changes..].iter();
+        places
+            .filter_map(|place| Some((place.0.clone(), place.1.clone(), state.items.get(place)?.clone())))
+            .collect()
+    }
+
+    fn brought(&self, source: u64, changes: usize) {
+        if let Some(source) = self.state.lock().sources.get_mut(&source) {
+            source.brought = changes;
+        }
+        self.brought.notify_all();
+    }
+
+    fn begin(&self, source: u64, sink: &DataSourceUpdateSink) {
+        let working = || Working { sink: sink.clone(), brought: 0 };
+        self.state.lock().sources.entry(source).or_insert_with(working);
+    }
+
+    /// Nobody has to wait for it any more.
+    fn end(&self, source: u64) {
+        self.state.lock().sources.remove(&source);
+        self.brought.notify_all();
     }
 }
 
 impl DataSourceFactory for TestData {
     fn create(&self, sink: DataSourceUpdateSink) -> Result<Arc<dyn UpdateProcessor>, StoreError> {
-        let source =
-            Source { sink, is_initialized: AtomicBool::new(false), is_behind: AtomicBool::new(false) };
-        let has_begun = AtomicBool::new(false);
-        Ok(Arc::new(TestDataSource { data: Arc::clone(&self.0), source: Arc::new(source), has_begun }))
+        let mut state = self.0.state.lock();
+        state.made += 1;
+        let feeding = Feeding { data: Arc::clone(&self.0), number: state.made };
+        Ok(Arc::new(TestDataSource {
+            data: Arc::clone(&self.0),
+            number: state.made,
+            sink: sink.clone(),
+            source: Threaded::new(feeding, Feed::new(sink, Clock::System)),
+        }))
     }
 }
 
@@ -172,85 +231,112 @@ impl fmt::Debug for TestData {
     }
 }
 
-/// One of those that feed from the data.
+struct Feeding {
+    data: Arc<Data>,
+    number: u64,
+}
+
+impl Work for Feeding {
+    const THREAD: &'static str = "flagstore-test-data";
+
+    async fn run(&self, feed: &Feed) -> Infallible {
+        let mut news = self.data.changes.subscribe();
+        loop {
+            feed.take_refresh();
+            let (all_data, changes) = self.data.all_data();
+            feed.event_received();
+            let delivery = feed.init(&all_data);
+            self.data.brought(self.number, changes);
+            if delivery == Delivery::Failed || self.follow(feed, &mut news, changes).await == Delivery::Failed
+            {
+                tokio::select! {
+                    () = feed.clock.sleep(AFTER_A_FAILURE) => {}
+                    _ = news.changed() => {}
+                }
+            }
+        }
+    }
+}
+
+impl Feeding {
+    /// Brings each change, until one is not taken or everything is asked for again.
+    async fn follow(&self, feed: &Feed, news: &mut watch::Receiver<usize>, mut changes: usize) -> Delivery {
+        loop {
+            tokio::select! {
+                () = feed.refresh_asked() => return Delivery::Stored,
+                // The sender is part of the data, so there is no error.
+                _ = news.wait_for(|there_are| *there_are > changes) => {}
+            }
+            let mut delivery = Delivery::Stored;
+            for (kind, key, item) in self.data.since(changes) {
+                feed.event_received();
+                changes += 1;
+                delivery = feed.upsert(&kind, &key, &item);
+                if delivery == Delivery::Failed {
+                    break;
+                }
+            }
+            self.data.brought(self.number, changes);
+            if delivery == Delivery::Failed {
+                return delivery;
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Feeding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TestData")
+    }
+}
+
+/// A source for whose changes others wait while it works.
 #[derive(Debug)]
-struct Source {
-    sink: DataSourceUpdateSink,
-    is_initialized: AtomicBool,
-    /// Whether the store has not taken something.
-    is_behind: AtomicBool,
-}
-
-impl Source {
-    fn init(&self, data: &Data) {
-        self.note(self.sink.init(&data.all_data()));
-    }
-
-    fn upsert(&self, data: &Data, kind: &Kind, key: &str, item: &Item) {
-        if self.is_behind.load(Ordering::Acquire) {
-            self.init(data);
-        } else if self.sink.upsert(kind, key, item) == Delivery::Failed {
-            self.is_behind.store(true, Ordering::Release);
-        }
-    }
-
-    fn note(&self, delivery: Delivery) {
-        self.is_behind.store(delivery == Delivery::Failed, Ordering::Release);
-        if delivery == Delivery::Stored {
-            self.is_initialized.store(true, Ordering::Release);
-        }
-        if delivery != Delivery::Failed {
-            self.sink.update_status(DataSourceState::Valid, None);
-        }
-    }
-}
-
 struct TestDataSource {
     data: Arc<Data>,
-    source: Arc<Source>,
-    has_begun: AtomicBool,
+    number: u64,
+    sink: DataSourceUpdateSink,
+    source: Threaded<Feeding>,
 }
 
 impl BackgroundOperation for TestDataSource {
     fn start(&self) {
-        if self.has_begun.swap(true, Ordering::AcqRel) {
-            return;
+        self.data.begin(self.number, &self.sink);
+        self.source.start();
+        if !self.source.is_alive() {
+            self.data.end(self.number);
         }
-        let _in_order = self.data.delivery.lock();
-        self.data.state.lock().sources.push(Arc::clone(&self.source));
-        self.source.init(&self.data);
     }
 
     fn stop(&self) {
-        self.has_begun.store(true, Ordering::Release);
-        self.data.state.lock().sources.retain(|source| !Arc::ptr_eq(source, &self.source));
+        self.data.end(self.number);
+        self.source.stop();
     }
 
     fn is_alive(&self) -> bool {
-        self.data.state.lock().sources.iter().any(|source| Arc::ptr_eq(source, &self.source))
+        self.source.is_alive()
     }
 }
 
 impl UpdateProcessor for TestDataSource {
     fn initialized(&self) -> bool {
-        self.source.is_initialized.load(Ordering::Acquire)
+        self.source.initialized()
     }
 
     fn refresh(&self) {
-        let _in_order = self.data.delivery.lock();
-        self.source.init(&self.data);
+        self.source.refresh();
     }
 }
 
 impl Drop for TestDataSource {
     fn drop(&mut self) {
-        self.stop();
+        self.data.end(self.number);
     }
 }
 
-impl fmt::Debug for TestDataSource {
+impl fmt::Debug for Data {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("TestData")
+        f.write_str("Data")
     }
 }
 
@@ -270,6 +356,7 @@ mod tests {
         let status = sink.status_provider();
         let source = data.create(sink).unwrap();
         source.start();
+        assert!(status.wait_for(DataSourceState::Valid, Duration::from_secs(60)));
         (source, store, status)
     }
 

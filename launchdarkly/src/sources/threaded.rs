@@ -87,8 +87,7 @@ impl<W: Work> BackgroundOperation for Threaded<W> {
     }
 
     fn is_alive(&self) -> bool {
-        let state = self.0.state.lock();
-        state.thread.is_some() && !state.is_stopped
+        self.0.state.lock().thread.is_some()
     }
 }
 

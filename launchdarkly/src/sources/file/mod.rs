@@ -101,6 +101,7 @@ impl Work for Files {
         let (mut is_due, mut version) = (true, 0);
         loop {
             is_due |= watched.look() | feed.take_refresh();
+            feed.event_received();
             if is_due {
                 version = next_version(version);
                 is_due = match self.load(&watched.read(), version) {
