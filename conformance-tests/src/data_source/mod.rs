@@ -6,6 +6,7 @@ mod harness;
 use std::fmt;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use flagstore_core::{AllData, DataSourceFactory};
 use libtest_mimic::{Arguments, Completion, Trial};
@@ -29,6 +30,11 @@ pub trait SourceFixture: Send + Sync + 'static {
     /// Whether [`Origin::fail`] does something. Defaults to `true`.
     fn can_fail(&self) -> bool {
         true
+    }
+
+    /// How long a case waits for what has to come. Defaults to a minute, for machines that are busy.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(60)
     }
 }
 
