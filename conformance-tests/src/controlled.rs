@@ -47,6 +47,10 @@ pub(crate) struct Controlled {
 struct State {
     inner: Arc<dyn FeatureStoreCore>,
     failing: HashMap<Operation, ErrorKind>,
+    /// Calls of these are done, and answered with an error.
+    unanswered: HashSet<Operation>,
+    /// Updates of these keys are refused.
+    refused: HashMap<String, ErrorKind>,
     panicking: HashSet<Operation>,
     unreadable: HashSet<(Kind, String)>,
     held: HashMap<Operation, Arc<Barrier>>,
@@ -58,6 +62,8 @@ impl Controlled {
         let state = State {
             inner,
             failing: HashMap::new(),
+            unanswered: HashSet::new(),
+            refused: HashMap::new(),
             panicking: HashSet::new(),
             unreadable: HashSet::new(),
             held: HashMap::new(),
@@ -91,9 +97,21 @@ impl Controlled {
         self.state.lock().failing = operations.iter().map(|operation| (*operation, kind)).collect();
     }
 
-    /// Nothing fails any more.
+    /// Calls of this operation are done from now on, and their answers get lost.
+    pub(crate) fn lose_answers(&self, operation: Operation) {
+        self.state.lock().unanswered.insert(operation);
+    }
+
+    /// Updates of this key are refused from now on, whatever the database's health.
+    pub(crate) fn refuse(&self, key: &str, kind: ErrorKind) {
+        self.state.lock().refused.insert(key.to_owned(), kind);
+    }
+
+    /// Nothing fails any more, but for what is refused.
     pub(crate) fn heal(&self) {
-        self.state.lock().failing.clear();
+        let mut state = self.state.lock();
+        state.failing.clear();
+        state.unanswered.clear();
     }
 
     /// The next call of this operation panics.
@@ -135,14 +153,17 @@ impl Controlled {
         operation: Operation,
         run: impl FnOnce(&dyn FeatureStoreCore) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let (inner, failing) = {
+        let (inner, failing, is_unanswered) = {
             let state = self.state.lock();
-            (Arc::clone(&state.inner), state.failing.get(&operation).copied())
+            let failing = state.failing.get(&operation).copied();
+            (Arc::clone(&state.inner), failing, state.unanswered.contains(&operation))
         };
+        let error = |kind| StoreError::new(kind, "controlled", operation.name(), "as it was told to");
         let result = match failing {
-            Some(kind) => Err(StoreError::new(kind, "controlled", operation.name(), "as it was told to")),
+            Some(kind) => Err(error(kind)),
             None => run(&*inner),
         };
+        let result = if is_unanswered { result.and(Err(error(ErrorKind::Timeout))) } else { result };
         // Counted late, so that whoever sees the count knows that the answer is known.
         let number = self.calls[operation as usize].fetch_add(1, Ordering::SeqCst);
         let (held, panics, dawdles) = {
@@ -191,7 +212,11 @@ impl FeatureStoreCore for Controlled {
     }
 
     fn upsert(&self, kind: &Kind, key: &str, item: &Item) -> Result<Upsert, StoreError> {
-        self.call(Operation::Upsert, |inner| inner.upsert(kind, key, item))
+        let refused = self.state.lock().refused.get(key).copied();
+        self.call(Operation::Upsert, |inner| match refused {
+            Some(kind) => Err(StoreError::new(kind, "controlled", "upsert", "refused as it was told to")),
+            None => inner.upsert(kind, key, item),
+        })
     }
 
     fn is_initialized(&self) -> Result<bool, StoreError> {

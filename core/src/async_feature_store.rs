@@ -50,11 +50,7 @@ impl AsyncFeatureStore {
     ///
     /// Those of the method it stands for.
     pub async fn get(&self, kind: &Kind, key: &str) -> Result<Option<Item>, StoreError> {
-        if let Some(item) = self.0.get_cached(kind, key) {
-            return Ok(item);
-        }
-        let (kind, key) = (kind.clone(), key.to_owned());
-        self.off_executor(move |store| store.get(&kind, &key)).await
+        self.0.get_async(kind, key).await
     }
 
     /// As [`FeatureStore::all`].
@@ -63,11 +59,7 @@ impl AsyncFeatureStore {
     ///
     /// Those of the method it stands for.
     pub async fn all(&self, kind: &Kind) -> Result<LiveItems, StoreError> {
-        if let Some(items) = self.0.all_cached(kind) {
-            return Ok(items);
-        }
-        let kind = kind.clone();
-        self.off_executor(move |store| store.all(&kind)).await
+        self.0.all_async(kind).await
     }
 
     /// As [`FeatureStore::upsert`].
@@ -109,6 +101,7 @@ impl AsyncFeatureStore {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::{Context, Poll, Waker};
 
     use tokio::runtime::{Builder, Runtime};
@@ -189,5 +182,87 @@ mod tests {
         let store = Arc::new(filled());
         let error = runtimes()[0].block_on(store.off_executor::<()>(|_| panic!("out of order"))).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Other);
+    }
+
+    /// A store that holds its reads until it is told what to do, and counts them.
+    #[derive(Debug, Default)]
+    struct Held {
+        inner: MemoryStore,
+        reads: AtomicUsize,
+        gate: std::sync::Mutex<()>,
+    }
+
+    impl std::fmt::Display for Held {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("Held")
+        }
+    }
+
+    impl crate::FeatureStoreCore for Held {
+        fn init(&self, all_data: &AllData) -> Result<(), StoreError> {
+            self.inner.init(all_data)
+        }
+
+        fn get(&self, _: &Kind, _: &str) -> Result<Option<Item>, StoreError> {
+            self.reads.fetch_add(1, Ordering::SeqCst);
+            drop(self.gate.lock());
+            Err(StoreError::new(ErrorKind::Timeout, "held", "get", "no answer"))
+        }
+
+        fn get_all(&self, kind: &Kind) -> Result<crate::Items, StoreError> {
+            self.inner.get_all(kind)
+        }
+
+        fn upsert(&self, kind: &Kind, key: &str, item: &Item) -> Result<Upsert, StoreError> {
+            self.inner.upsert(kind, key, item)
+        }
+
+        fn is_initialized(&self) -> Result<bool, StoreError> {
+            Ok(true)
+        }
+
+        fn is_available(&self) -> bool {
+            false
+        }
+
+        fn describe(&self) -> &'static str {
+            "held"
+        }
+    }
+
+    /// Thousands of tasks that wait for a database in trouble hold no thread, and ask it once for each key.
+    #[test]
+    fn tasks_that_wait_hold_no_thread() {
+        const TASKS: usize = 3_000;
+        let (held, begun) = (Arc::new(Held::default()), Arc::new(AtomicUsize::new(0)));
+        let store = AsyncFeatureStore::new(CachingStoreWrapper::builder(Arc::clone(&held)).build().unwrap());
+        let gate = held.gate.lock().unwrap();
+        let runtime = Builder::new_current_thread().build().unwrap();
+        let tasks: Vec<_> = (0..TASKS)
+            .map(|_| {
+                let (store, begun) = (store.clone(), Arc::clone(&begun));
+                runtime.spawn(async move {
+                    // In a current-thread runtime nobody else runs before it has to wait.
+                    begun.fetch_add(1, Ordering::SeqCst);
+                    store.get(&Kind::FEATURES, "a").await
+                })
+            })
+            .collect();
+        while begun.load(Ordering::SeqCst) < TASKS || held.reads.load(Ordering::SeqCst) == 0 {
+            runtime.block_on(tokio::task::yield_now());
+        }
+        #[cfg(target_os = "linux")]
+        {
+            let names = std::fs::read_dir("/proc/self/task")
+                .unwrap()
+                .filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).ok());
+            let blocking = names.filter(|name| name.starts_with("tokio-")).count();
+            assert!(blocking < 20, "{blocking} threads of tokio's hold {TASKS} tasks");
+        }
+        drop(gate);
+        for task in tasks {
+            assert_eq!(runtime.block_on(task).unwrap().unwrap_err().kind(), ErrorKind::Timeout);
+        }
+        assert_eq!(held.reads.load(Ordering::SeqCst), 1);
     }
 }

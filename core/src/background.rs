@@ -53,6 +53,11 @@ impl Background {
         Self(Arc::new(Shared { name, job: Box::new(job), state, changed: Condvar::new() }))
     }
 
+    /// Whether it has nothing to do.
+    pub(crate) fn is_resting(&self) -> bool {
+        !self.0.state.lock().is_running
+    }
+
     /// Has the job called soon, also if it is being called right now. Never waits.
     pub(crate) fn wake(&self) {
         let mut state = self.0.state.lock();

@@ -18,6 +18,7 @@ struct Inner {
     store: &'static str,
     operation: &'static str,
     items: Vec<(Kind, String)>,
+    is_kept: bool,
     source: Arc<dyn Error + Send + Sync>,
 }
 
@@ -51,7 +52,14 @@ impl StoreError {
         operation: &'static str,
         source: impl Into<Box<dyn Error + Send + Sync>>,
     ) -> Self {
-        Self(Arc::new(Inner { kind, store, operation, items: Vec::new(), source: source.into().into() }))
+        Self(Arc::new(Inner {
+            kind,
+            store,
+            operation,
+            items: Vec::new(),
+            is_kept: false,
+            source: source.into().into(),
+        }))
     }
 
     /// A call that was sent and not answered in time, so nobody knows whether it happened: a
@@ -75,6 +83,20 @@ impl StoreError {
         let mut inner = Arc::unwrap_or_clone(self.0);
         inner.items = items.into_iter().collect();
         Self(Arc::new(inner))
+    }
+
+    /// The same failure, and that the write is kept all the same.
+    pub(crate) fn kept(self) -> Self {
+        let mut inner = Arc::unwrap_or_clone(self.0);
+        inner.is_kept = true;
+        Self(Arc::new(inner))
+    }
+
+    /// Whether the write that the database has not taken is kept, shown to readers, and written back once the
+    /// database is there again: what [`CacheMode::Forever`](crate::CacheMode::Forever) does.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        self.0.is_kept
     }
 
     /// What a caller can do about it.

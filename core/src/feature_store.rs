@@ -1,54 +1,7 @@
-use std::collections::HashMap;
 use std::fmt::{Debug, Display};
 use std::sync::Arc;
 
-use crate::{AllData, ErrorKind, Item, Kind, StoreError, Upsert};
-
-/// The live items of a kind, by key. A clone costs nothing, and never changes.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct LiveItems(Arc<HashMap<Arc<str>, Item>>);
-
-impl LiveItems {
-    /// The item of that key.
-    #[must_use]
-    pub fn get(&self, key: &str) -> Option<&Item> {
-        self.0.get(key)
-    }
-
-    /// The items with their keys, in no order.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &Item)> {
-        self.0.iter().map(|(key, item)| (&**key, item))
-    }
-
-    /// Puts an item in place of that key's, or takes that out. Copies the map only while somebody else holds it.
-    pub(crate) fn patch(&mut self, key: &Arc<str>, live: Option<&Item>) {
-        let items = Arc::make_mut(&mut self.0);
-        match live {
-            Some(item) => drop(items.insert(Arc::clone(key), item.clone())),
-            None => drop(items.remove(key)),
-        }
-    }
-
-    /// How many there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-/// Of those that are given, the ones that are live.
-impl<K: Into<Arc<str>>> FromIterator<(K, Item)> for LiveItems {
-    fn from_iter<I: IntoIterator<Item = (K, Item)>>(items: I) -> Self {
-        let live = items.into_iter().filter(|(_, item)| !item.is_deleted());
-        Self(Arc::new(live.map(|(key, item)| (key.into(), item)).collect()))
-    }
-}
+use crate::{AllData, ErrorKind, Item, Kind, LiveItems, StoreError, Upsert};
 
 /// What an application or an SDK uses: live data, without tombstones.
 ///
@@ -127,25 +80,5 @@ impl<S: FeatureStore + ?Sized> FeatureStore for Arc<S> {
 
     fn initialized(&self) -> bool {
         (**self).initialized()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// What somebody holds is his: a change makes a new map.
-    #[test]
-    fn live_items_never_change_in_the_hand() {
-        let item = |version| Item::from_parts(version, false, "{}").unwrap();
-        let mut items: LiveItems =
-            [("a", item(1)), ("gone", Item::tombstone("gone", 1).unwrap())].into_iter().collect();
-        let held = items.clone();
-        items.patch(&"a".into(), Some(&item(2)));
-        items.patch(&"b".into(), Some(&item(1)));
-        assert_eq!((held.len(), held.get("a")), (1, Some(&item(1))));
-        assert_eq!((items.len(), items.get("a")), (2, Some(&item(2))));
-        items.patch(&"a".into(), None);
-        assert_eq!((items.len(), items.get("a")), (1, None));
     }
 }

@@ -44,10 +44,16 @@ pub struct Item(Arc<Inner>);
 
 // A `Box<str>` and not an `Arc<str>`: the whole item is shared, so its text need not be.
 struct Inner {
-    json: Box<str>,
+    text: Text,
     version: u64,
     deleted: bool,
     decoded: OnceLock<Box<Decoded>>,
+}
+
+enum Text {
+    Own(Box<str>),
+    /// That of another item, which is the same but for its reference count.
+    Of(Item),
 }
 
 /// What the item is as one type. A list, since hardly ever more than two types are asked for.
@@ -102,7 +108,13 @@ impl Item {
 
     /// The one place where items are made. Whoever calls it has checked the version, so nobody else has to.
     fn of(version: u64, deleted: bool, json: Box<str>) -> Self {
-        Self(Arc::new(Inner { json, version, deleted, decoded: OnceLock::new() }))
+        Self(Arc::new(Inner { text: Text::Own(json), version, deleted, decoded: OnceLock::new() }))
+    }
+
+    /// The same item with a reference count of its own. It shares the text and what is decoded.
+    pub(crate) fn counted_apart(&self) -> Self {
+        let (version, deleted) = (self.version(), self.is_deleted());
+        Self(Arc::new(Inner { text: Text::Of(self.clone()), version, deleted, decoded: OnceLock::new() }))
     }
 
     /// The placeholder of an item that was deleted at `version`.
@@ -137,7 +149,10 @@ impl Item {
     /// The JSON text, byte for byte as it was given.
     #[must_use]
     pub fn json(&self) -> &str {
-        &self.0.json
+        match &self.0.text {
+            Text::Own(json) => json,
+            Text::Of(item) => item.json(),
+        }
     }
 
     /// Whether the JSON itself has a `deleted` property, which PHP requires and the Rust SDK leaves out.
@@ -160,6 +175,9 @@ impl Item {
     {
         if self.is_deleted() {
             return Ok(None);
+        }
+        if let Text::Of(item) = &self.0.text {
+            return item.decode();
         }
         let type_id = TypeId::of::<T>();
         let decode = || {

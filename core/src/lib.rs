@@ -43,10 +43,14 @@ mod feature_store_core;
 mod flag_tracker;
 mod item;
 mod kind;
+mod known;
 mod listeners;
+mod live_items;
 mod memory;
 mod shared_changes;
 mod status;
+mod stripe;
+mod watched;
 
 pub use all_data::{AllData, ParseError};
 #[cfg(feature = "tokio")]
@@ -68,12 +72,13 @@ pub use data_source::{
 };
 pub use error::{ErrorKind, StoreError};
 pub use events::{CollectingEventProcessor, Event, EventProcessor, NullEventProcessor};
-pub use feature_store::{FeatureStore, LiveItems};
+pub use feature_store::FeatureStore;
 pub use feature_store_core::{FeatureStoreCore, Items, Upsert};
 pub use flag_tracker::{FlagChange, FlagTracker, FlagTrackerBuilder, FlagValueChange};
 pub use item::{DecodeError, Item, MAX_VERSION};
 pub use kind::Kind;
 pub use listeners::Subscription;
+pub use live_items::LiveItems;
 pub use memory::MemoryStore;
 pub use shared_changes::SharedChangeSource;
 pub use status::{DataStoreStatus, DataStoreStatusProvider, DataStoreUpdateSink};

@@ -138,3 +138,55 @@ impl<T: Clone + PartialEq + Send + 'static> Observable<T> {
         &self.listeners
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Values arrive in order, at whoever listens, and nobody else.
+    #[test]
+    fn values_arrive_in_order() {
+        let listeners = Listeners::new();
+        let (told, heard) = channel();
+        listeners.tell(&0);
+        let subscription = listeners.add(move |value| told.send(value).unwrap());
+        (1..=1_000).for_each(|value| listeners.tell(&value));
+        assert_eq!(heard.iter().take(1_000).collect::<Vec<_>>(), (1..=1_000).collect::<Vec<_>>());
+        drop(subscription);
+        assert!(heard.recv_timeout(Duration::from_secs(60)).is_err(), "the listener is gone with its guard");
+    }
+
+    /// A guard that is dropped leaves nothing behind, although nothing is ever told.
+    #[test]
+    fn a_dropped_guard_leaves_nothing_behind() {
+        let listeners: Listeners<u64> = Listeners::new();
+        let held = Arc::new(());
+        for _ in 0..1_000 {
+            let held = Arc::clone(&held);
+            drop(listeners.add(move |_| _ = &held));
+        }
+        assert_eq!(
+            (listeners.count(), listeners.0.lock().listeners.len(), Arc::strong_count(&held)),
+            (0, 0, 1)
+        );
+    }
+
+    /// What a listener holds may do anything when it is destroyed, such as using the listeners.
+    #[test]
+    fn a_destructor_may_use_the_listeners() {
+        struct TellsAtTheEnd(Arc<Listeners<u64>>);
+        impl Drop for TellsAtTheEnd {
+            fn drop(&mut self) {
+                self.0.tell(&1);
+                drop(self.0.add(|_| ()));
+            }
+        }
+        let listeners = Arc::new(Listeners::new());
+        let end = TellsAtTheEnd(Arc::clone(&listeners));
+        drop(listeners.add(move |_| _ = &end));
+        assert_eq!(listeners.count(), 0);
+    }
+}

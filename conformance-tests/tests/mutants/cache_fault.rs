@@ -74,7 +74,6 @@ impl CacheFault {
                 "failures::failed_update_goes_on_in_a_lasting_cache",
                 "failures::failed_deletion_goes_on_in_a_lasting_cache",
                 "failures::failed_init_goes_on_in_a_lasting_cache",
-                "failures::too_large_an_item_goes_on_in_a_lasting_cache",
                 "initialized::no_is_remembered_for_a_while",
             ],
         ),
@@ -88,7 +87,6 @@ impl CacheFault {
                 "expiry::what_has_expired_is_an_error_without_the_database",
                 "failures::failed_update_is_not_seen_in_a_finite_cache",
                 "failures::failed_init_is_not_seen_in_a_finite_cache",
-                "failures::too_large_an_item_is_looked_up_and_the_others_are_cached",
                 "stale::refresh_reads_anew",
                 "stale::background_refresh_brings_the_new_value_soon",
             ],
@@ -108,6 +106,8 @@ impl CacheFault {
                 "stale::refresh_serves_the_old_value_if_that_fails",
                 "stale::refresh_serves_an_old_miss_if_that_fails",
                 "stale::refresh_asks_nobody_during_an_outage",
+                "incidents::what_is_in_doubt_is_served_when_the_database_fails",
+                "incidents::many_old_items_are_read_at_once",
                 "stale::one_new_item_does_not_end_all_old_ones",
             ],
         ),
@@ -149,6 +149,7 @@ impl CacheFault {
         (
             Self::NeverLooksForLoss,
             &[
+                "incidents::init_at_the_moment_of_a_look_is_no_loss",
                 "data_loss::is_noticed_and_repaired_where_data_is_kept",
                 "data_loss::is_reported_once_where_no_data_is_kept",
                 "data_loss::of_a_database_that_never_had_any_is_none",
@@ -183,8 +184,24 @@ impl CacheFault {
             ],
         ),
         (Self::ReadsBeforeItWrites, &["writing::update_is_one_call"]),
-        (Self::BelievesThatItIsAvailable, &["status::is_unavailable_until_the_database_says_otherwise"]),
-        (Self::TakesEveryErrorForAnOutage, &["status::errors_of_other_kinds_do_not_show"]),
+        (
+            Self::BelievesThatItIsAvailable,
+            &[
+                "status::is_unavailable_until_the_database_says_otherwise",
+                "incidents::failure_between_the_probe_and_its_announcement_counts",
+            ],
+        ),
+        (
+            Self::TakesEveryErrorForAnOutage,
+            &[
+                "status::errors_of_other_kinds_do_not_show",
+                "failures::too_large_an_item_is_looked_up_and_the_others_are_cached",
+                "incidents::refused_update_is_not_kept",
+                "incidents::refused_update_that_was_kept_is_given_up_and_the_others_are_written",
+                "incidents::refused_update_leaves_what_was_there_before",
+                "incidents::refused_update_hides_nothing_that_others_do",
+            ],
+        ),
         (Self::TakesNoErrorForAnOutage, &["status::every_call_that_fails_shows"]),
         (
             Self::InitsByUpserts,
@@ -200,9 +217,11 @@ impl CacheFault {
                 "recovery::never_puts_older_over_newer",
                 "recovery::failed_init_spares_what_is_newer_and_other_kinds",
                 "recovery::database_holds_the_newest_of_everything",
+                "incidents::what_made_room_is_not_forgotten_by_version",
+                "incidents::init_that_happened_all_the_same_is_not_repeated",
             ],
         ),
-        (Self::WritesWhatItKnows, &["recovery::part_of_the_data_is_never_written"]),
+        (Self::WritesWhatItKnows, &["recovery::part_of_the_data_never_passes_for_all_of_it"]),
         (Self::PollsWithEveryCall, &["status::healthy_database_is_not_polled"]),
         (Self::LeaksTheStore, &["status::threads_end_with_the_cache"]),
         (
@@ -226,6 +245,7 @@ impl CacheFault {
                 "writing::late_update_brings_what_is_stored_at_the_same_version",
                 "writing::rejected_item_is_never_among_all",
                 "failures::failed_update_goes_on_in_a_lasting_cache",
+                "incidents::database_that_refuses_writes_stays_unavailable",
                 "stress::readers_never_see_a_version_go_back",
             ],
         ),
@@ -247,7 +267,7 @@ impl CacheFault {
                 "disable::later_reads_ask_the_database",
                 "disable::writes_are_no_longer_cached",
                 "disable::twice_is_like_once",
-                "disable::a_failed_write_is_no_longer_kept",
+                "disable::a_failed_write_is_not_seen_before_it_is_written",
                 "disable::readers_at_that_moment_are_safe",
                 "races::disabling_beats_a_read_that_began_before_it",
                 "statistics::there_are_none_without_a_cache",
@@ -263,7 +283,12 @@ impl CacheFault {
         ),
         (
             Self::LocksOverCalls,
-            &["coalescing::a_slow_item_delays_no_other", "coalescing::a_hit_waits_for_nobody"],
+            &[
+                "coalescing::a_slow_item_delays_no_other",
+                "coalescing::a_hit_waits_for_nobody",
+                "incidents::update_does_not_wait_for_an_init",
+                "incidents::init_does_not_wait_for_an_update",
+            ],
         ),
         (Self::IsInitializedByAnything, &["initialized::an_error_is_no_and_is_not_remembered"]),
         (
@@ -276,7 +301,13 @@ impl CacheFault {
         ),
         (Self::AlwaysSaysAvailable, &["status::every_call_that_fails_shows"]),
         (Self::AsksForTheStatus, &["status::is_available_at_first", "status::only_the_poll_restores_it"]),
-        (Self::NeverSaysStale, &["status::is_stale_after_an_outage_where_no_data_is_kept"]),
+        (
+            Self::NeverSaysStale,
+            &[
+                "status::is_stale_after_an_outage_where_no_data_is_kept",
+                "incidents::loss_without_a_watch_is_seen_by_whoever_writes_back",
+            ],
+        ),
         (
             Self::TellsTwice,
             &["status::changes_once_down_and_once_up", "listeners::hear_changes_in_order_on_another_thread"],
@@ -295,6 +326,8 @@ impl CacheFault {
             Self::IsNaive,
             &[
                 "failures::failed_update_that_is_not_newer_changes_nothing",
+                "incidents::all_items_and_single_ones_show_one_truth",
+                "incidents::flag_that_others_removed_does_not_come_back",
                 "races::update_beats_a_read_that_began_before_it",
                 "races::update_beats_a_miss_that_began_before_it",
                 "races::deletion_beats_a_read_that_began_before_it",

@@ -40,7 +40,9 @@ impl FaultyCacheFixture {
             }
             (CacheFault::CachesWithoutBeingAsked, CacheMode::Off) => settings.mode = CacheMode::For(LONG),
             (CacheFault::IgnoresTheStalePolicy, _) => settings.stale_policy = StalePolicy::Evict,
-            (CacheFault::IgnoresMaxAge, _) => settings.stale_policy = StalePolicy::Refresh { max_age: None },
+            (CacheFault::IgnoresMaxAge, mode) if mode != CacheMode::Off => {
+                settings.stale_policy = StalePolicy::Refresh { max_age: None }
+            }
             (CacheFault::RefreshesInTheForeground, _) if is_short => {
                 settings.stale_policy = StalePolicy::Refresh { max_age: None };
             }
@@ -48,7 +50,7 @@ impl FaultyCacheFixture {
                 settings.capacity = None;
                 settings.missing_capacity = 1_000_000;
             }
-            (CacheFault::HasOneLimitForAll, _) => settings.capacity = Some(50),
+            (CacheFault::HasOneLimitForAll, mode) if mode != CacheMode::Off => settings.capacity = Some(50),
             (CacheFault::KeepsNoData, mode) => {
                 settings.refill = false;
                 if mode == CacheMode::Forever {
@@ -225,6 +227,7 @@ impl FaultyCache {
 
 impl FeatureStore for FaultyCache {
     fn init(&self, all_data: &AllData) -> Result<(), StoreError> {
+        let _lock = self.has(CacheFault::LocksOverCalls).then(|| self.lock.lock());
         if self.has(CacheFault::WritesPastTheCache) {
             self.core.init(all_data)
         } else {
@@ -251,6 +254,7 @@ impl FeatureStore for FaultyCache {
     }
 
     fn upsert(&self, kind: &Kind, key: &str, item: &Item) -> Result<Upsert, StoreError> {
+        let _lock = self.has(CacheFault::LocksOverCalls).then(|| self.lock.lock());
         if self.has(CacheFault::WritesPastTheCache) {
             return self.core.upsert(kind, key, item);
         }

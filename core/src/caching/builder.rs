@@ -1,15 +1,13 @@
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
-use parking_lot::RwLock;
-
-use super::CachingStoreWrapper;
-use super::cache::{Cache, Options};
-use super::recovery::Monitor;
-use super::refresh::Refresher;
-use super::shared::{Initialized, Shared};
-use crate::DataStoreUpdateSink;
+use super::flight::Flights;
+use super::recovery::recover;
+use super::statistics::Counters;
+use super::table::{Rules, Table};
+use super::workers::Workers;
+use super::wrapper::{CachingStoreWrapper, Shared};
+use crate::watched::WatchedStore;
 use crate::{ChangeSource, FeatureStoreCore, StoreError};
 
 /// Whether a [`CachingStoreWrapper`] caches, and for how long.
@@ -75,10 +73,11 @@ pub struct CachingStoreBuilder {
 /// For how long "not initialized" counts where nothing else has an end.
 const DEFAULT_TIME_TO_LIVE: Duration = Duration::from_secs(15);
 
-impl CachingStoreBuilder {
-    pub(super) fn new(core: Arc<dyn FeatureStoreCore>) -> Self {
-        Self {
-            core,
+impl CachingStoreWrapper {
+    /// Configures a wrapper of this store.
+    pub fn builder(core: impl FeatureStoreCore) -> CachingStoreBuilder {
+        CachingStoreBuilder {
+            core: Arc::new(core),
             mode: CacheMode::For(DEFAULT_TIME_TO_LIVE),
             stale_policy: StalePolicy::default(),
             capacity: None,
@@ -89,7 +88,9 @@ impl CachingStoreBuilder {
             changes: None,
         }
     }
+}
 
+impl CachingStoreBuilder {
     /// Sets whether to cache, and for how long. Defaults to [`CacheMode::For`] 15 seconds.
     pub fn mode(self, mode: CacheMode) -> Self {
         Self { mode, ..self }
@@ -186,30 +187,54 @@ impl CachingStoreBuilder {
                 return Err(StoreError::config("cache", field, "must be at least 1"));
             }
         }
-        let keeps_snapshot = refill || mode == CacheMode::Forever;
-        let is_disabled = mode == CacheMode::Off;
-        let cache =
-            Cache::new(&Options { time_to_live, capacity, missing_capacity, keeps_snapshot, is_disabled });
-        let shared = Arc::new_cyclic(|this| Shared {
-            this: Weak::clone(this),
+        let is_off = mode == CacheMode::Off;
+        for (field, is_set) in [
+            ("stale_policy", stale_policy != StalePolicy::Evict),
+            ("capacity", capacity.is_some()),
+            ("refill", refill),
+            ("changes", changes.is_some()),
+        ] {
+            if is_off && is_set {
+                return Err(StoreError::config(
+                    "cache",
+                    field,
+                    "means nothing where the mode is off: nothing is cached",
+                ));
+            }
+        }
+        if max_age.zip(time_to_live).is_some_and(|(max_age, time_to_live)| max_age < time_to_live) {
+            let reason = "max_age must not be shorter than the time to live, before which nothing is stale";
+            return Err(StoreError::config("cache", "stale_policy", reason));
+        }
+        let counters = Arc::new(Counters::default());
+        let is_lasting = mode == CacheMode::Forever;
+        let keeps_everything = refill || is_lasting;
+        let rules = Rules { time_to_live, is_lasting, keeps_everything, capacity, missing_capacity };
+        let table = Arc::new(Table::new(rules, !is_off, &counters));
+        let known = Arc::clone(&table);
+        let core = WatchedStore::new(core, poll_interval, move |core| recover(&known, core));
+        let shared = Arc::new_cyclic(|this: &Weak<Shared>| Shared {
             core,
+            table,
+            counters,
             mode,
             stale_policy,
-            cache,
-            is_caching: AtomicBool::new(!is_disabled),
-            initialized: Initialized::default(),
             not_initialized_for: time_to_live.unwrap_or(DEFAULT_TIME_TO_LIVE),
-            inits: RwLock::new(0),
-            status: DataStoreUpdateSink::new(),
-            monitor: Monitor::new(poll_interval),
-            refresher: Refresher::default(),
-            watch: OnceLock::new(),
+            ones: Flights::new(),
+            alls: Flights::new(),
+            workers: Workers::new(this),
+            loss_watch: OnceLock::new(),
+            change_watch: OnceLock::new(),
         });
+        // Both are set once, here.
         if let Some(interval) = detect_data_loss {
-            shared.watch_for_data_loss(interval);
+            shared.loss_watch.get_or_init(|| Shared::loss_watch(&shared, interval)).wake();
         }
         if let Some(changes) = changes {
-            shared.watch(&*changes);
+            let this = Arc::downgrade(&shared);
+            let on_change =
+                move |change| this.upgrade().into_iter().for_each(|shared| shared.has_changed(&change));
+            shared.change_watch.get_or_init(|| changes.watch(Box::new(on_change)));
         }
         Ok(CachingStoreWrapper(shared))
     }

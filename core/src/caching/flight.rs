@@ -1,92 +1,110 @@
+//! Database reads that are under way, so that others wait for them instead of making them too.
+
 use std::collections::HashMap;
+use std::future::Future;
 use std::hash::Hash;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 use parking_lot::{Condvar, Mutex};
 
 use crate::StoreError;
+use crate::known::Moment;
 
-/// A database read that is under way, and that others wait for instead of making it too; with what was written
-/// since it began (`W`).
-pub(super) struct Flight<T, W> {
-    answer: Mutex<Option<Result<T, StoreError>>>,
+/// A read that is under way. Threads [wait](Self::wait) for its answer, tasks [await](Self::landed) it.
+pub(super) struct Flight<T> {
+    pub(super) since: Moment,
+    progress: Mutex<Progress<T>>,
     landed: Condvar,
-    written: Mutex<W>,
 }
 
-impl<T: Clone, W: Default> Flight<T, W> {
-    fn new() -> Arc<Self> {
-        Arc::new(Self { answer: Mutex::new(None), landed: Condvar::new(), written: Mutex::default() })
-    }
+struct Progress<T> {
+    answer: Option<Result<T, StoreError>>,
+    wakers: Vec<Waker>,
+}
 
+impl<T: Clone> Flight<T> {
     /// Waits for the answer, which takes no longer than the database's deadline.
     pub(super) fn wait(&self) -> Result<T, StoreError> {
-        let mut answer = self.answer.lock();
+        let mut progress = self.progress.lock();
         loop {
-            match &*answer {
+            match &progress.answer {
                 Some(answer) => return answer.clone(),
-                None => self.landed.wait(&mut answer),
+                None => self.landed.wait(&mut progress),
             }
         }
     }
 
-    /// Gives all who wait their answer.
-    pub(super) fn land(&self, answer: Result<T, StoreError>) {
-        *self.answer.lock() = Some(answer);
-        self.landed.notify_all();
+    /// The same for tasks, which hold no thread meanwhile.
+    pub(super) fn landed(self: Arc<Self>) -> Landed<T> {
+        Landed(self)
     }
 
-    /// What was written while it was under way, or until it no longer counted.
-    pub(super) fn written(&self) -> W {
-        std::mem::take(&mut self.written.lock())
+    /// Gives all who wait their answer.
+    fn land(&self, answer: Result<T, StoreError>) {
+        let mut progress = self.progress.lock();
+        progress.answer = Some(answer);
+        let wakers = std::mem::take(&mut progress.wakers);
+        drop(progress);
+        self.landed.notify_all();
+        wakers.into_iter().for_each(Waker::wake);
     }
 }
 
-/// The reads that are under way, and count, by what they read.
-pub(super) struct Flights<K, T, W>(HashMap<K, Arc<Flight<T, W>>>);
+pub(super) struct Landed<T>(Arc<Flight<T>>);
+
+impl<T: Clone> Future for Landed<T> {
+    type Output = Result<T, StoreError>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut progress = self.0.progress.lock();
+        if let Some(answer) = &progress.answer {
+            return Poll::Ready(answer.clone());
+        }
+        if !progress.wakers.iter().any(|waker| waker.will_wake(context.waker())) {
+            progress.wakers.push(context.waker().clone());
+        }
+        Poll::Pending
+    }
+}
+
+/// The reads that are under way, by what they read.
+pub(super) struct Flights<K, T>(Mutex<HashMap<K, Arc<Flight<T>>>>);
 
 /// Whether to read the database, or to wait for somebody who does.
-pub(super) enum Boarding<T, W> {
-    Lead(Arc<Flight<T, W>>),
-    Wait(Arc<Flight<T, W>>),
+pub(super) enum Boarding<T> {
+    Lead(Arc<Flight<T>>),
+    Join(Arc<Flight<T>>),
 }
 
-impl<K: Hash + Eq, T: Clone, W: Default> Flights<K, T, W> {
-    pub(super) fn board(&mut self, key: K) -> Boarding<T, W> {
-        match self.0.get(&key) {
-            Some(flight) => Boarding::Wait(Arc::clone(flight)),
-            None => {
-                let flight = Flight::new();
-                self.0.insert(key, Arc::clone(&flight));
+impl<K: Hash + Eq + Clone, T: Clone> Flights<K, T> {
+    pub(super) fn new() -> Self {
+        Self(Mutex::default())
+    }
+
+    /// Joins the flight that is under way, if what it brings counts for somebody who asks now, and else begins one
+    /// at this moment.
+    pub(super) fn board(&self, key: &K, now: Moment, counts: impl Fn(Moment) -> bool) -> Boarding<T> {
+        let mut flights = self.0.lock();
+        match flights.get(key) {
+            Some(flight) if counts(flight.since) => Boarding::Join(Arc::clone(flight)),
+            _ => {
+                let progress = Mutex::new(Progress { answer: None, wakers: Vec::new() });
+                let flight = Arc::new(Flight { since: now, progress, landed: Condvar::new() });
+                flights.insert(key.clone(), Arc::clone(&flight));
                 Boarding::Lead(flight)
             }
         }
     }
 
-    /// Notes what is written, if a flight of that key is under way.
-    pub(super) fn note(&self, key: &K, note: impl FnOnce(&mut W)) {
-        if let Some(flight) = self.0.get(key) {
-            note(&mut flight.written.lock());
+    /// Ends the flight with this answer. Nobody boards it any more.
+    pub(super) fn land(&self, key: &K, flight: &Arc<Flight<T>>, answer: Result<T, StoreError>) {
+        let mut flights = self.0.lock();
+        if flights.get(key).is_some_and(|current| Arc::ptr_eq(current, flight)) {
+            flights.remove(key);
         }
-    }
-
-    /// Ends the flight. False if it no longer counts.
-    pub(super) fn end(&mut self, key: &K, flight: &Arc<Flight<T, W>>) -> bool {
-        let counts = self.0.get(key).is_some_and(|current| Arc::ptr_eq(current, flight));
-        if counts {
-            self.0.remove(key);
-        }
-        counts
-    }
-
-    /// What these flights bring no longer counts: those who wait get it, and the cache does not.
-    pub(super) fn discard(&mut self, which: impl Fn(&K) -> bool) {
-        self.0.retain(|key, _| !which(key));
-    }
-}
-
-impl<K, T, W> Default for Flights<K, T, W> {
-    fn default() -> Self {
-        Self(HashMap::new())
+        drop(flights);
+        flight.land(answer);
     }
 }

@@ -2,7 +2,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_utils::CachePadded;
-use thread_local::ThreadLocal;
+
+use crate::stripe::{STRIPES, stripe};
 
 /// What a cache has done since it was made.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,8 +30,8 @@ pub struct CacheStatistics {
 /// Counts without making threads wait for each other.
 #[derive(Default)]
 pub(super) struct Counters {
-    // Each thread counts in a cache line of its own: a shared one would cost more than the hit.
-    hits: ThreadLocal<CachePadded<AtomicU64>>,
+    // Threads count in cache lines of their own: a shared one would cost more than the hit.
+    hits: [CachePadded<AtomicU64>; STRIPES],
     misses: AtomicU64,
     loads: AtomicU64,
     failed_loads: AtomicU64,
@@ -42,7 +43,7 @@ pub(super) struct Counters {
 
 impl Counters {
     pub(super) fn hit(&self) {
-        self.hits.get_or_default().fetch_add(1, Ordering::Relaxed);
+        self.hits[stripe()].fetch_add(1, Ordering::Relaxed);
         #[cfg(feature = "metrics")]
         self.metrics.hits.increment(1);
     }

@@ -9,6 +9,7 @@ mod data_loss;
 mod disable;
 mod expiry;
 mod failures;
+mod incidents;
 mod initialized;
 mod listeners;
 mod races;
@@ -48,6 +49,7 @@ pub(super) fn cases() -> Vec<Case> {
         listeners::cases(),
         recovery::cases(),
         data_loss::cases(),
+        incidents::cases(),
     ]
     .into_iter()
     .flatten()

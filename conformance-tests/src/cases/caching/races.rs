@@ -111,7 +111,7 @@ fn failed_update_beats_a_read_that_began_before_it(database: &Database<'_>) {
         let setup = Setup::new(database, forever());
         setup.another_writes("a", 1);
         while_a_read_is_slow(&setup, operation, || {
-            setup.core.fail_only(Operation::Upsert, ErrorKind::Other);
+            setup.core.fail_exactly(&[Operation::Upsert, Operation::IsAvailable], ErrorKind::Timeout);
             setup.upsert_in_vain("a", 2);
         });
         assert_everybody_reads(&setup, Some(2));

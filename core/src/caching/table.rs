@@ -1,0 +1,647 @@
+//! What is known of the database.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use moka::sync::Cache as Bounded;
+use parking_lot::Mutex;
+
+use super::room::{Place, PlaceRef, Room, missing};
+use super::statistics::Counters;
+use crate::known::{Circumstances, Known, Learnt, Moment, News, merge};
+use crate::{AllData, Item, Items, Kind, LiveItems};
+
+/// What is known of the database: the state now, and how news makes the next one.
+pub(super) struct Table {
+    state: ArcSwap<State>,
+    /// Held while a change is made, and never while the database is asked or anything is dropped.
+    changing: Mutex<()>,
+    rules: Rules,
+    is_caching: AtomicBool,
+    /// Keys under which nothing is. Anybody can ask for any number of them, so they are limited.
+    missing: Bounded<Place, Learnt>,
+    /// Which values have to make room, where there is a limit.
+    room: Option<Room>,
+}
+
+/// What the builder's settings mean for the table.
+pub(super) struct Rules {
+    pub(super) time_to_live: Option<Duration>,
+    /// Whether readers go on with what the database has not taken.
+    pub(super) is_lasting: bool,
+    /// Whether everything is kept that an empty database needs to be filled.
+    pub(super) keeps_everything: bool,
+    pub(super) capacity: Option<u64>,
+    pub(super) missing_capacity: u64,
+}
+
+#[derive(Clone, Default)]
+struct State {
+    moment: Moment,
+    kinds: Vec<(Kind, KindState)>,
+    is_initialized: bool,
+    not_initialized_until: Option<Instant>,
+    /// When everything was put in doubt the last time. A kind that appears later begins with it.
+    all_aged_at: Moment,
+    /// An init that the database has not taken, whatever it brought.
+    pending_init_at: Option<Moment>,
+    /// Whether an init went through here, so that everything is known where everything is kept.
+    had_init: bool,
+    /// Whether a recovery is writing an init, which may overwrite whatever is acknowledged meanwhile.
+    is_restoring: bool,
+}
+
+#[derive(Clone, Default)]
+struct KindState {
+    items: LiveItems,
+    /// Since when all items of the kind are known.
+    all: Option<Learnt>,
+    /// What was learnt until then has to be asked for again.
+    aged_at: Moment,
+    /// What set out before that may have been overtaken by something that nobody here knows.
+    doubted_at: Moment,
+    /// When an init replaced everything. What was read before that is of no use any more.
+    replaced_at: Moment,
+    pending_init: Option<PendingInit>,
+    /// Whether an init of it went through here.
+    had_init: bool,
+    is_all_asked_for: Arc<AtomicBool>,
+}
+
+/// An init of a kind that the database has not taken.
+#[derive(Clone)]
+pub(super) struct PendingInit {
+    at: Moment,
+    pub(super) items: Arc<[(Arc<str>, Item)]>,
+    /// The keys that it removes, as far as they were known.
+    pub(super) removes: Arc<[Arc<str>]>,
+    /// Whether the database had taken it, and a recovery may have put something else in its place.
+    pub(super) is_overwritten: bool,
+}
+
+/// Items with their keys, each once.
+pub(super) type ByKey = Vec<(Arc<str>, Item)>;
+
+/// What is known of something.
+pub(super) enum Look<T> {
+    Fresh(T),
+    /// Known for this long, and so to be asked for again.
+    Stale(T, Duration),
+    Unknown,
+}
+
+/// Everything that the database has not taken.
+#[derive(Default)]
+pub(super) struct Pending {
+    /// Whether there is an init among it, of no kind at all perhaps.
+    pub(super) has_init: bool,
+    pub(super) inits: Vec<(Kind, PendingInit)>,
+    pub(super) items: Vec<(Kind, Arc<str>, Item)>,
+}
+
+impl Table {
+    pub(super) fn new(rules: Rules, is_caching: bool, counters: &Arc<Counters>) -> Self {
+        Self {
+            state: ArcSwap::default(),
+            changing: Mutex::default(),
+            missing: missing(rules.missing_capacity, counters),
+            room: rules.capacity.map(|capacity| Room::new(capacity, counters)),
+            is_caching: AtomicBool::new(is_caching),
+            rules,
+        }
+    }
+
+    /// What `read` makes of the live item of that key; `Fresh(None)` if it is known that there is none.
+    pub(super) fn look<T>(
+        &self,
+        kind: &Kind,
+        key: &str,
+        read: impl Fn(&Known, &Item) -> T,
+    ) -> Look<Option<T>> {
+        if !self.is_caching() {
+            return Look::Unknown;
+        }
+        let state = self.state.load();
+        let of_kind = state.kind(kind);
+        let place = PlaceRef { kind, key };
+        if let Some(of_kind) = of_kind
+            && let Some(known) = of_kind.items.known(key)
+        {
+            if let Some(item) = known.item() {
+                if let Some(room) = &self.room {
+                    room.touch(&place);
+                }
+                let value = (!item.is_deleted()).then(|| read(known, item));
+                return match known.learnt().is_stale(of_kind.aged_at, self.rules.time_to_live) {
+                    None => Look::Fresh(value),
+                    Some(age) => Look::Stale(value, age),
+                };
+            }
+            if known.is_evicted() {
+                return Look::Unknown;
+            }
+        }
+        let doubted_at = of_kind.map_or(state.all_aged_at, |of_kind| of_kind.doubted_at);
+        match self.missing.get(&place) {
+            Some(learnt) => match learnt.is_stale(doubted_at, self.rules.time_to_live) {
+                None => Look::Fresh(None),
+                Some(age) => Look::Stale(None, age),
+            },
+            None => Look::Unknown,
+        }
+    }
+
+    /// All live items of a kind, if they are known.
+    pub(super) fn look_at_all(&self, kind: &Kind) -> Look<LiveItems> {
+        if !self.is_caching() {
+            return Look::Unknown;
+        }
+        let state = self.state.load();
+        let Some(of_kind) = state.kind(kind) else { return Look::Unknown };
+        let Some(all) = &of_kind.all else { return Look::Unknown };
+        match all.is_stale(of_kind.aged_at, self.rules.time_to_live) {
+            None => Look::Fresh(of_kind.items.clone()),
+            Some(age) => Look::Stale(of_kind.items.clone(), age),
+        }
+    }
+
+    /// The moment now, to be asked for before the database is, and handed to what takes the answer.
+    pub(super) fn moment(&self) -> Moment {
+        self.state.load().moment
+    }
+
+    /// Whether an answer for which the database was asked at that moment counts for whoever asks now.
+    pub(super) fn is_settled_since(&self, kind: &Kind, since: Moment) -> bool {
+        let state = self.state.load();
+        state.kind(kind).map_or(state.all_aged_at, |of_kind| of_kind.doubted_at) <= since
+    }
+
+    /// The database has this under the key, or nothing. The answer for whoever has asked: newer, if newer is known.
+    pub(super) fn read(&self, kind: &Kind, key: &str, item: Option<Item>, since: Moment) -> Option<Item> {
+        let state = self.state.load();
+        let (is_known, is_behind) = state
+            .kind(kind)
+            .map_or((false, false), |of_kind| (of_kind.items.known(key).is_some(), self.is_behind(of_kind)));
+        drop(state);
+        if !self.is_caching() {
+            return item;
+        }
+        if item.is_none() && !is_known {
+            // Counts as learnt just after the database was asked.
+            self.missing.insert(Place::new(kind, key), Learnt::at(since + 1));
+            return None;
+        }
+        if is_behind && !is_known {
+            // The init that the database lacks has removed it.
+            return None;
+        }
+        let answer = self.change(|state| {
+            let now = state.now();
+            let of_kind = state.kind_mut(kind);
+            if of_kind.replaced_at > since {
+                return item;
+            }
+            self.merge(of_kind, key, News::Read(item.clone()), since, now);
+            match of_kind.items.known(key) {
+                Some(known) if known.item().is_some() => known.item().cloned(),
+                _ => item,
+            }
+        });
+        self.make_room_for(kind, key);
+        answer
+    }
+
+    /// The database has these, and no others. All that is live, newer where newer is known.
+    pub(super) fn read_all(&self, kind: &Kind, items: Items, since: Moment) -> LiveItems {
+        if !self.is_caching() {
+            return items.by_key.into_iter().collect();
+        }
+        let all = self.change(|state| {
+            let now = state.now();
+            let of_kind = state.kind_mut(kind);
+            if of_kind.replaced_at > since {
+                return items.by_key.into_iter().collect();
+            }
+            let before = std::mem::take(&mut of_kind.items);
+            let given = self.circumstances(of_kind, since, now);
+            for (key, known) in before.all_known() {
+                if !items.by_key.contains_key(&**key)
+                    && let Some(known) = merge(Some(known), News::Read(None), &given)
+                {
+                    of_kind.items.put(Arc::clone(key), known);
+                }
+            }
+            for (key, item) in items.by_key {
+                if let Some(known) = merge(before.known(&key), News::Read(Some(item)), &given) {
+                    of_kind.items.put(key.into(), known);
+                }
+            }
+            of_kind.all = Some(given.now);
+            of_kind.is_all_asked_for = Arc::default();
+            of_kind.items.clone()
+        });
+        self.make_room_for_all(kind);
+        all
+    }
+
+    /// The database has this item: it took the update, or has refused it for this.
+    pub(super) fn written(&self, kind: &Kind, key: &str, item: &Item, since: Moment) {
+        self.change(|state| {
+            let (now, is_restoring) = (state.now(), state.is_restoring);
+            let of_kind = state.kind_mut(kind);
+            self.merge(of_kind, key, News::Written(item.clone()), since, now);
+            if is_restoring {
+                let known = Known::to_be_written(of_kind.items.known(key), item, now);
+                of_kind.items.put(key.into(), known);
+            }
+        });
+        self.make_room_for(kind, key);
+    }
+
+    /// The database may not have this item, and has to be given it once it is back.
+    pub(super) fn unwritten(&self, kind: &Kind, key: &str, item: &Item) {
+        self.change(|state| {
+            let (now, since) = (state.now(), state.moment);
+            self.merge(state.kind_mut(kind), key, News::Unwritten(item.clone()), since, now);
+        });
+        self.make_room_for(kind, key);
+    }
+
+    /// The database has the data of an init, but for what was too large: of that it has what it had before.
+    pub(super) fn initialized(&self, all_data: &AllData, too_large: &[(Kind, String)], since: Moment) {
+        self.change(|state| {
+            let (now, is_restoring) = (state.now(), state.is_restoring);
+            for (kind, items) in all_data.kinds() {
+                let of_kind = state.kind_mut(kind);
+                self.replace(of_kind, kind, items, too_large, since, now);
+                if is_restoring {
+                    let items = all_data.items(kind).map(|(key, item)| (key.into(), item.clone())).collect();
+                    of_kind.pending_init = Some(PendingInit {
+                        at: now.at,
+                        items,
+                        removes: Arc::default(),
+                        is_overwritten: true,
+                    });
+                }
+            }
+            state.has_init(since, self.is_caching());
+            state.pending_init_at = state.pending_init_at.or(is_restoring.then_some(now.at));
+        });
+        all_data.kinds().for_each(|(kind, _)| self.make_room_for_all(kind));
+    }
+
+    /// The database has the data that a recovery has written, but for what was too large.
+    pub(super) fn restored(&self, all_data: &AllData, too_large: &[(Kind, String)], since: Moment) {
+        self.change(|state| {
+            let now = state.now();
+            for (kind, items) in all_data.kinds() {
+                let of_kind = state.kind_mut(kind);
+                let pending: Vec<_> =
+                    of_kind.pending_items().map(|(key, item)| (Arc::clone(key), item.clone())).collect();
+                self.replace(of_kind, kind, items, too_large, since, now);
+                // What is pending and newer has to be written all the same.
+                for (key, item) in pending {
+                    let stored = of_kind.items.known(&key).and_then(|known| known.item());
+                    if stored.is_none_or(|stored| stored.version() < item.version()) {
+                        let known = Known::to_be_written(of_kind.items.known(&key), &item, now);
+                        of_kind.items.put(key, known);
+                    }
+                }
+            }
+            state.has_init(since, self.is_caching());
+        });
+        all_data.kinds().for_each(|(kind, _)| self.make_room_for_all(kind));
+    }
+
+    /// The database may not have the data of an init, and has to be given it once it is back.
+    pub(super) fn uninitialized(&self, all_data: &AllData) {
+        let is_shown = self.rules.is_lasting && self.is_caching();
+        self.change(|state| {
+            let (now, since) = (state.now(), state.moment);
+            for (kind, items) in all_data.kinds() {
+                let of_kind = state.kind_mut(kind);
+                let kept: HashSet<&str> = items.map(|(key, _)| key).collect();
+                let known = of_kind.items.all_known().map(|(key, _)| key);
+                let removes = known.filter(|key| !kept.contains(&***key)).cloned().collect();
+                if is_shown {
+                    self.replace(of_kind, kind, all_data.items(kind), &[], since, now);
+                }
+                let items = all_data.items(kind).map(|(key, item)| (key.into(), item.clone())).collect();
+                of_kind.pending_init =
+                    Some(PendingInit { at: now.at, items, removes, is_overwritten: false });
+            }
+            state.pending_init_at = Some(now.at);
+            state.is_initialized |= is_shown;
+            state.had_init |= is_shown;
+        });
+        all_data.kinds().for_each(|(kind, _)| self.make_room_for_all(kind));
+    }
+
+    /// Puts the items of an init in place of all that is known of a kind. What came in since the init set out may
+    /// have come before it or after it, so it stays, in doubt; and so does what the database had before in place of
+    /// what was too large.
+    fn replace<'a>(
+        &self,
+        of_kind: &mut KindState,
+        kind: &Kind,
+        items: impl Iterator<Item = (&'a str, &'a Item)>,
+        too_large: &[(Kind, String)],
+        since: Moment,
+        now: Learnt,
+    ) {
+        let before = std::mem::take(&mut of_kind.items);
+        let is_too_large = |key: &str| too_large.iter().any(|(of, left)| of == kind && left == key);
+        let mut is_doubted = of_kind.doubted_at > since || too_large.iter().any(|(of, _)| of == kind);
+        let learnt = Learnt { is_aged: of_kind.doubted_at > since, ..now };
+        for (key, item) in items.filter(|(key, _)| self.is_caching() && !is_too_large(key)) {
+            of_kind.items.put(key.into(), Known::initial(item.clone(), learnt));
+        }
+        let given = Circumstances { since, now: learnt, is_lasting: false, is_behind: false };
+        for (key, known) in before.all_known() {
+            if known.learnt().at > since {
+                let initial = of_kind.items.known(key).and_then(|known| known.item()).cloned();
+                if let Some(known) = merge(Some(known), News::Read(initial), &given) {
+                    of_kind.items.put(Arc::clone(key), known.aged());
+                }
+                is_doubted = true;
+            } else if is_too_large(key) {
+                of_kind.items.put(Arc::clone(key), known.aged());
+            }
+        }
+        of_kind.all = Some(Learnt { is_aged: is_doubted, ..now });
+        of_kind.is_all_asked_for = Arc::default();
+        (of_kind.doubted_at, of_kind.replaced_at) = (now.at, now.at);
+        of_kind.pending_init.take_if(|pending| pending.at <= since);
+        of_kind.had_init = self.is_caching();
+    }
+
+    /// What is known of this key has to be asked for again.
+    pub(super) fn age(&self, kind: &Kind, key: &str) {
+        self.missing.invalidate(&PlaceRef { kind, key });
+        self.change(|state| {
+            let now = state.now();
+            let of_kind = state.kind_mut(kind);
+            of_kind.doubted_at = now.at;
+            of_kind.all = of_kind.all.map(|all| Learnt { is_aged: true, ..all });
+            if let Some(known) = of_kind.items.known(key).map(|known| known.aged()) {
+                of_kind.items.put(key.into(), known);
+            }
+        });
+    }
+
+    /// What is known of this kind has to be asked for again.
+    pub(super) fn age_kind(&self, kind: &Kind) {
+        self.change(|state| {
+            let now = state.now();
+            state.kind_mut(kind).age(now.at);
+        });
+    }
+
+    /// Everything that is known has to be asked for again.
+    pub(super) fn age_all(&self) {
+        self.change(|state| {
+            let now = state.now();
+            state.all_aged_at = now.at;
+            state.kinds.iter_mut().for_each(|(_, of_kind)| of_kind.age(now.at));
+        });
+    }
+
+    pub(super) fn is_caching(&self) -> bool {
+        self.is_caching.load(Ordering::Acquire)
+    }
+
+    /// Forgets everything but what is pending, and caches nothing from now on.
+    pub(super) fn disable(&self) {
+        self.is_caching.store(false, Ordering::Release);
+        self.change(|state| {
+            for (_, of_kind) in &mut state.kinds {
+                let before = std::mem::take(&mut of_kind.items);
+                for (key, known) in before.all_known() {
+                    if let Some(known) = known.only_pending() {
+                        of_kind.items.put(Arc::clone(key), known);
+                    }
+                }
+                (of_kind.all, of_kind.had_init) = (None, false);
+            }
+            state.had_init = false;
+        });
+        self.missing.invalidate_all();
+    }
+
+    pub(super) fn is_initialized(&self) -> bool {
+        self.state.load().is_initialized
+    }
+
+    pub(super) fn is_known_not_to_be_initialized(&self) -> bool {
+        self.is_caching()
+            && self.state.load().not_initialized_until.is_some_and(|until| Instant::now() < until)
+    }
+
+    /// Remembers a yes for good, and a no for a while.
+    pub(super) fn set_initialized(&self, is_initialized: bool, no_for: Duration) {
+        self.change(|state| {
+            state.is_initialized = is_initialized;
+            state.not_initialized_until = (!is_initialized).then(|| Instant::now() + no_for);
+        });
+    }
+
+    /// What the database has not taken.
+    pub(super) fn pending(&self) -> Pending {
+        let state = self.state.load();
+        let mut pending = Pending { has_init: state.pending_init_at.is_some(), ..Pending::default() };
+        for (kind, of_kind) in &state.kinds {
+            pending.inits.extend(of_kind.pending_init.clone().map(|init| (kind.clone(), init)));
+            let items = of_kind.pending_items();
+            pending.items.extend(items.map(|(key, item)| (kind.clone(), Arc::clone(key), item.clone())));
+        }
+        pending
+    }
+
+    /// Everything of the kinds that were initialized here, enough to fill an empty database. `None` if a part of it
+    /// is not known: a part must not pass for the whole.
+    pub(super) fn everything(&self) -> Option<Vec<(Kind, ByKey)>> {
+        let state = self.state.load();
+        let kinds = state.kinds.iter().filter(|(_, of_kind)| of_kind.had_init);
+        let kinds = kinds.map(|(kind, of_kind)| {
+            let items =
+                of_kind.items.all_known().map(|(key, known)| Some((Arc::clone(key), known.newest()?)));
+            Some((kind.clone(), items.collect::<Option<_>>()?))
+        });
+        kinds.collect::<Option<_>>().filter(|_| state.had_init && self.rules.keeps_everything)
+    }
+
+    /// Whether everything is kept, so that what is not pending is known to be in the database.
+    pub(super) fn keeps_everything(&self) -> bool {
+        self.everything().is_some()
+    }
+
+    /// From now on, until it is over, a recovery writes an init: what is acknowledged meanwhile is to be written again.
+    pub(super) fn restoring(&self, is_restoring: bool) {
+        self.change(|state| state.is_restoring = is_restoring);
+    }
+
+    /// The database shows this init.
+    pub(super) fn init_is_there(&self, kind: &Kind, init: &PendingInit) {
+        self.change(|state| {
+            state.kind_mut(kind).pending_init.take_if(|pending| pending.at == init.at);
+        });
+    }
+
+    /// The database shows all inits, except for those that have become pending since.
+    pub(super) fn inits_are_there(&self) {
+        self.change(|state| {
+            let is_left = state.kinds.iter().any(|(_, of_kind)| of_kind.pending_init.is_some());
+            state.pending_init_at.take_if(|_| !is_left);
+            state.is_initialized = true;
+        });
+    }
+
+    /// The database refuses this item for what it is, so it is no longer pending.
+    pub(super) fn give_up(&self, kind: &Kind, key: &str, item: &Item) {
+        self.change(|state| {
+            let of_kind = state.kind_mut(kind);
+            let Some(known) = of_kind.items.known(key).filter(|known| known.pending() == Some(item)) else {
+                return;
+            };
+            match known.given_up() {
+                Some(known) => of_kind.items.put(key.into(), known),
+                None => of_kind.items.remove(key),
+            }
+        });
+    }
+
+    /// Notes whether somebody was asked to read the key, or all keys, anew. True if that is new.
+    pub(super) fn ask_for(&self, kind: &Kind, key: Option<&str>, is_asked: bool) -> bool {
+        let state = self.state.load();
+        let of_kind = state.kind(kind);
+        let flag = of_kind.and_then(|of_kind| match key {
+            Some(key) => of_kind.items.known(key).map(|known| known.is_asked_for()),
+            None => Some(&*of_kind.is_all_asked_for),
+        });
+        // Looked at first, because writing would make the other threads wait for the memory.
+        flag.is_none_or(|flag| {
+            flag.load(Ordering::Relaxed) != is_asked && flag.swap(is_asked, Ordering::Relaxed) != is_asked
+        })
+    }
+
+    /// How many items and tombstones are cached, and how many keys without an item.
+    pub(super) fn counts(&self) -> (u64, u64) {
+        self.missing.run_pending_tasks();
+        self.make_room();
+        let state = self.state.load();
+        let known = state.kinds.iter().flat_map(|(_, of_kind)| of_kind.items.all_known());
+        (known.filter(|(_, known)| known.item().is_some()).count() as u64, self.missing.entry_count())
+    }
+
+    fn merge(&self, of_kind: &mut KindState, key: &str, news: News, since: Moment, now: Learnt) {
+        let given = self.circumstances(of_kind, since, now);
+        let known = merge(of_kind.items.known(key), news, &given);
+        match known.and_then(|known| if self.is_caching() { Some(known) } else { known.only_pending() }) {
+            Some(known) => of_kind.items.put(key.into(), known),
+            None => of_kind.items.remove(key),
+        }
+    }
+
+    fn circumstances(&self, of_kind: &KindState, since: Moment, now: Learnt) -> Circumstances {
+        let is_lasting = self.rules.is_lasting && self.is_caching();
+        let now = Learnt { is_aged: of_kind.doubted_at > since, ..now };
+        Circumstances { since, now, is_lasting, is_behind: self.is_behind(of_kind) }
+    }
+
+    /// Whether readers are shown an init of this kind that the database has not taken.
+    fn is_behind(&self, of_kind: &KindState) -> bool {
+        self.rules.is_lasting && self.is_caching() && of_kind.pending_init.is_some()
+    }
+
+    /// Makes the next state. What is not needed any more is dropped after the lock: a decoded value is the user's.
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let changing = self.changing.lock();
+        let mut next = State::clone(&self.state.load());
+        next.moment += 1;
+        let result = change(&mut next);
+        let before = self.state.swap(Arc::new(next));
+        drop(changing);
+        drop(before);
+        result
+    }
+
+    fn make_room_for(&self, kind: &Kind, key: &str) {
+        let Some(room) = &self.room else { return };
+        if self.state.load().kind(kind).is_some_and(|of_kind| of_kind.items.known(key).is_some()) {
+            room.take(Place::new(kind, key));
+        }
+        self.make_room();
+    }
+
+    fn make_room_for_all(&self, kind: &Kind) {
+        let Some(room) = &self.room else { return };
+        let state = self.state.load();
+        let known = state.kind(kind).into_iter().flat_map(|of_kind| of_kind.items.all_known());
+        for (key, _) in known.filter(|(_, known)| known.item().is_some()) {
+            room.take(Place { kind: kind.clone(), key: Arc::clone(key) });
+        }
+        drop(state);
+        self.make_room();
+    }
+
+    /// Lets go of the values that have to make room.
+    fn make_room(&self) {
+        let evicted = self.room.as_ref().map(Room::evicted).unwrap_or_default();
+        if evicted.is_empty() {
+            return;
+        }
+        self.change(|state| {
+            for place in evicted.iter().filter(|place| !self.holds(place)) {
+                let of_kind = state.kind_mut(&place.kind);
+                if let Some(known) = of_kind.items.known(&place.key).map(|known| known.evicted()) {
+                    of_kind.items.put(Arc::clone(&place.key), known);
+                    of_kind.all = None;
+                }
+            }
+        });
+    }
+
+    fn holds(&self, place: &Place) -> bool {
+        self.room.as_ref().is_none_or(|room| room.holds(place))
+    }
+}
+
+impl State {
+    fn kind(&self, kind: &Kind) -> Option<&KindState> {
+        // There are two of them, or a few more.
+        self.kinds.iter().find(|(of, _)| of == kind).map(|(_, of_kind)| of_kind)
+    }
+
+    fn kind_mut(&mut self, kind: &Kind) -> &mut KindState {
+        let index = self.kinds.iter().position(|(of, _)| of == kind).unwrap_or_else(|| {
+            let at = self.all_aged_at;
+            self.kinds
+                .push((kind.clone(), KindState { aged_at: at, doubted_at: at, ..KindState::default() }));
+            self.kinds.len() - 1
+        });
+        &mut self.kinds[index].1
+    }
+
+    /// The database has an init that set out at that moment.
+    fn has_init(&mut self, since: Moment, is_caching: bool) {
+        (self.is_initialized, self.had_init) = (true, is_caching);
+        self.pending_init_at.take_if(|at| *at <= since);
+    }
+
+    fn now(&self) -> Learnt {
+        Learnt::at(self.moment)
+    }
+}
+
+impl KindState {
+    fn pending_items(&self) -> impl Iterator<Item = (&Arc<str>, &Item)> {
+        self.items.all_known().filter_map(|(key, known)| Some((key, known.pending()?)))
+    }
+
+    fn age(&mut self, at: Moment) {
+        (self.aged_at, self.doubted_at) = (at, at);
+    }
+}
