@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::fmt::Display;
 use std::sync::Arc;
 
-use flagstore_core::{AllData, FeatureStore, FeatureStoreCore, Item, Kind, Upsert};
+use flagstore_core::{AllData, FeatureStore, FeatureStoreCore, Item, Kind, StoreError, Upsert};
 use launchdarkly_server_sdk::{
     AllData as SdkData, DataKind, Flag, PersistentDataStore, PersistentStoreError, Segment, SerializedItem,
 };
@@ -72,7 +72,7 @@ impl PersistentDataStore for Flagstore {
         let all_data = all_data.in_dependency_order();
         match &self.store {
             Store::Core(store) => store.init(&all_data),
-            Store::Cached(store) => store.init(&all_data),
+            Store::Cached(store) => kept(store.init(&all_data), ()),
         }
         .map_err(to_sdk_error)
     }
@@ -113,7 +113,7 @@ impl PersistentDataStore for Flagstore {
         };
         let upserted = match &self.store {
             Store::Core(store) => store.upsert(&kind, key, &item),
-            Store::Cached(store) => store.upsert(&kind, key, &item),
+            Store::Cached(store) => kept(store.upsert(&kind, key, &item), Upsert::Applied),
         };
         Ok(upserted.map_err(to_sdk_error)? == Upsert::Applied)
     }
@@ -134,6 +134,18 @@ fn to_sdk<T: Readable>(texts: &Texts<T>, key: &str, item: &Item) -> Option<Seria
     let deleted = item.is_deleted();
     let text = if deleted { item.json().to_owned() } else { texts.of(key, item)? };
     Some(SerializedItem { version: item.version(), deleted, serialized_item: text })
+}
+
+/// The result, after which the SDK has to read what our cache shows. A write that it keeps and shows, although the
+/// database has not taken it, is done for the SDK: after an error its own cache would go on with what was there before.
+fn kept<T>(result: Result<T, StoreError>, done: T) -> Result<T, StoreError> {
+    match result {
+        Err(error) if error.is_kept() => {
+            tracing::debug!("kept until the database is back: {error}");
+            Ok(done)
+        }
+        result => result,
+    }
 }
 
 fn to_sdk_error(error: impl Display) -> PersistentStoreError {

@@ -1,18 +1,18 @@
 //! Database reads that are under way, so that others wait for them instead of making them too.
 
 use std::collections::HashMap;
-use std::future::Future;
 use std::hash::Hash;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+#[cfg(feature = "tokio")]
+use std::task::Poll;
+use std::task::Waker;
 
 use parking_lot::{Condvar, Mutex};
 
 use crate::StoreError;
 use crate::known::Moment;
 
-/// A read that is under way. Threads [wait](Self::wait) for its answer, tasks [await](Self::landed) it.
+/// A read that is under way. Threads [wait](Self::wait) for its answer, tasks [poll](Self::poll) it.
 pub(super) struct Flight<T> {
     pub(super) since: Moment,
     progress: Mutex<Progress<T>>,
@@ -36,9 +36,17 @@ impl<T: Clone> Flight<T> {
         }
     }
 
-    /// The same for tasks, which hold no thread meanwhile.
-    pub(super) fn landed(self: Arc<Self>) -> Landed<T> {
-        Landed(self)
+    /// The answer, if it is there. If not, the waker is woken when it is.
+    #[cfg(feature = "tokio")]
+    pub(super) fn poll(&self, waker: &Waker) -> Poll<Result<T, StoreError>> {
+        let mut progress = self.progress.lock();
+        if let Some(answer) = &progress.answer {
+            return Poll::Ready(answer.clone());
+        }
+        if !progress.wakers.iter().any(|known| known.will_wake(waker)) {
+            progress.wakers.push(waker.clone());
+        }
+        Poll::Pending
     }
 
     /// Gives all who wait their answer.
@@ -49,23 +57,6 @@ impl<T: Clone> Flight<T> {
         drop(progress);
         self.landed.notify_all();
         wakers.into_iter().for_each(Waker::wake);
-    }
-}
-
-pub(super) struct Landed<T>(Arc<Flight<T>>);
-
-impl<T: Clone> Future for Landed<T> {
-    type Output = Result<T, StoreError>;
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut progress = self.0.progress.lock();
-        if let Some(answer) = &progress.answer {
-            return Poll::Ready(answer.clone());
-        }
-        if !progress.wakers.iter().any(|waker| waker.will_wake(context.waker())) {
-            progress.wakers.push(context.waker().clone());
-        }
-        Poll::Pending
     }
 }
 

@@ -23,6 +23,8 @@ mod recovery;
 mod room;
 mod statistics;
 mod table;
+#[cfg(feature = "tokio")]
+mod tasks;
 mod workers;
 mod wrapper;
 

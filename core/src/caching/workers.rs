@@ -58,6 +58,7 @@ impl<W: Work> Workers<W> {
     }
 
     /// Does this soon, before anything that is only to be refreshed: somebody waits for it.
+    #[cfg(feature = "tokio")]
     pub(super) fn run(&self, job: Job<W>) {
         self.queue.lock().jobs.push_back(job);
         self.wake();

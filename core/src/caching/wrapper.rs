@@ -150,42 +150,6 @@ impl CachingStoreWrapper {
         }
     }
 
-    /// As [`get`](FeatureStore::get), for tasks: whoever has to wait holds no thread.
-    pub(crate) async fn get_async(&self, kind: &Kind, key: &str) -> Result<Option<Item>, StoreError> {
-        let old = match self.0.look(kind, key) {
-            Answer::Known(item) => return Ok(item),
-            Answer::Ask(old) => old,
-        };
-        let place = Place::new(kind, key);
-        let flight = match self.0.board(&place) {
-            Boarding::Join(flight) => flight,
-            Boarding::Lead(flight) => {
-                let led = Arc::clone(&flight);
-                self.0.workers.run(Box::new(move |shared: &Shared| shared.fly(&place, &led)));
-                flight
-            }
-        };
-        let item = flight.landed().await;
-        item.map(|item| item.filter(|item| !item.is_deleted())).or_else(|error| old.ok_or(error))
-    }
-
-    /// As [`all`](FeatureStore::all), for tasks.
-    pub(crate) async fn all_async(&self, kind: &Kind) -> Result<LiveItems, StoreError> {
-        let old = match self.0.look_at_all(kind) {
-            Answer::Known(items) => return Ok(items),
-            Answer::Ask(old) => old,
-        };
-        let flight = match self.0.board_all(kind) {
-            Boarding::Join(flight) => flight,
-            Boarding::Lead(flight) => {
-                let (kind, led) = (kind.clone(), Arc::clone(&flight));
-                self.0.workers.run(Box::new(move |shared: &Shared| shared.fly_all(&kind, &led)));
-                flight
-            }
-        };
-        flight.landed().await.or_else(|error| old.ok_or(error))
-    }
-
     /// Puts in doubt what is known of this item: the next read asks the database.
     pub fn invalidate(&self, kind: &Kind, key: &str) {
         self.0.table.age(kind, key);
@@ -267,12 +231,12 @@ pub(super) enum Answer<T> {
 }
 
 impl Shared {
-    fn look(&self, kind: &Kind, key: &str) -> Answer<Option<Item>> {
+    pub(super) fn look(&self, kind: &Kind, key: &str) -> Answer<Option<Item>> {
         let look = self.table.look(kind, key, |known, item| known.own_copy(item).clone());
         self.answer(look, kind, Some(key))
     }
 
-    fn look_at_all(&self, kind: &Kind) -> Answer<LiveItems> {
+    pub(super) fn look_at_all(&self, kind: &Kind) -> Answer<LiveItems> {
         self.answer(self.table.look_at_all(kind), kind, None)
     }
 
@@ -345,18 +309,18 @@ impl Shared {
         }
     }
 
-    fn board(&self, place: &Place) -> Boarding<Option<Item>> {
+    pub(super) fn board(&self, place: &Place) -> Boarding<Option<Item>> {
         let counts = |since| self.table.is_caching() && self.table.is_settled_since(&place.kind, since);
         self.ones.board(place, self.table.moment(), counts)
     }
 
-    fn board_all(&self, kind: &Kind) -> Boarding<LiveItems> {
+    pub(super) fn board_all(&self, kind: &Kind) -> Boarding<LiveItems> {
         let counts = |since| self.table.is_caching() && self.table.is_settled_since(kind, since);
         self.alls.board(kind, self.table.moment(), counts)
     }
 
     /// Asks the database, unless somebody has brought it since the caller looked.
-    fn fly(&self, place: &Place, flight: &Arc<Flight<Option<Item>>>) {
+    pub(super) fn fly(&self, place: &Place, flight: &Arc<Flight<Option<Item>>>) {
         let Place { kind, key } = place;
         let known = match self.table.look(kind, key, |_, item| item.clone()) {
             Look::Fresh(item) => Some(item),
@@ -370,7 +334,7 @@ impl Shared {
         land(answer, |answer| self.ones.land(place, flight, answer));
     }
 
-    fn fly_all(&self, kind: &Kind, flight: &Arc<Flight<LiveItems>>) {
+    pub(super) fn fly_all(&self, kind: &Kind, flight: &Arc<Flight<LiveItems>>) {
         let known = match self.table.look_at_all(kind) {
             Look::Fresh(items) => Some(items),
             Look::Stale(..) | Look::Unknown => None,

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use flagstore_core::{CachingStoreWrapper, DataStoreStatus, FeatureStore, Item, Kind, Upsert};
+use flagstore_core::{CacheMode, CachingStoreWrapper, DataStoreStatus, FeatureStore, Item, Kind, Upsert};
 use flagstore_launchdarkly::{FlagstoreFactory, cached_data_store};
-use launchdarkly_server_sdk::{Client, EvalError, PersistentDataStoreFactory, Reason};
+use launchdarkly_server_sdk::{
+    Client, DataKind, EvalError, PersistentDataStoreFactory, Reason, SerializedItem,
+};
 
 use crate::support::{Store, TestStore, daemon, evaluate, flag, item, put, stores};
 
@@ -65,6 +67,26 @@ fn the_wrapper_tells_the_status_that_the_sdk_lacks() {
     assert!(cached.status_provider().status().available);
     assert!(!evaluate(&client, "dark-mode").0);
     assert_eq!(cached.status_provider().status(), DataStoreStatus { available: false, stale: false });
+}
+
+/// What a lasting cache takes although the database has not is done for the SDK, so that its own cache shows it too.
+#[test]
+fn what_a_lasting_cache_keeps_is_no_error_for_the_sdk() {
+    let test: Store = Arc::new(TestStore { down: Some("connection refused"), ..TestStore::default() });
+    for mode in [CacheMode::Forever, CacheMode::For(Duration::from_secs(60))] {
+        let cached = CachingStoreWrapper::builder(Arc::clone(&test)).mode(mode).build().unwrap();
+        let mut plug = FlagstoreFactory::cached(cached.clone()).create_persistent_data_store().unwrap();
+        let json = flag("dark-mode", 2, true);
+        let item = SerializedItem { version: 2, deleted: false, serialized_item: json };
+        let upserted = plug.upsert(DataKind::Flag, "dark-mode", item).ok();
+        let is_lasting = mode == CacheMode::Forever;
+        assert_eq!(upserted, is_lasting.then_some(true), "{mode:?}");
+        assert_eq!(
+            cached.get_cached(&Kind::FEATURES, "dark-mode").flatten().is_some(),
+            is_lasting,
+            "{mode:?}"
+        );
+    }
 }
 
 /// From here on the SDK reads the database.
