@@ -483,10 +483,13 @@ impl Table {
         self.change(|state| state.is_restoring = is_restoring);
     }
 
-    /// The database shows this init.
+    /// The database shows this init, and so something else than what is known from before it.
     pub(super) fn init_is_there(&self, kind: &Kind, init: &PendingInit) {
         self.change(|state| {
-            state.kind_mut(kind).pending_init.take_if(|pending| pending.at == init.at);
+            let now = state.now();
+            let of_kind = state.kind_mut(kind);
+            of_kind.pending_init.take_if(|pending| pending.at == init.at);
+            of_kind.age(now.at);
         });
     }
 

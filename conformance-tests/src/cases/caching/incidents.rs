@@ -117,6 +117,7 @@ fn what_made_room_is_not_forgotten_by_version(database: &Database<'_>) {
 /// Its answer was lost. What others have added since then stays.
 fn init_that_happened_all_the_same_is_not_repeated(database: &Database<'_>) {
     for setup in every_mode(database) {
+        assert_eq!(setup.all(), [], "{setup}");
         setup.core.lose_answers(Operation::Init);
         setup.core.fail_only(Operation::IsAvailable, ErrorKind::Unavailable);
         assert!(setup.store.init(&flags([("a", item("a", 1, ""))])).is_err(), "{setup}");
@@ -126,6 +127,11 @@ fn init_that_happened_all_the_same_is_not_repeated(database: &Database<'_>) {
         setup.wait_for("the end of the outage", || setup.store.status().available);
         assert_eq!((setup.stored("a"), setup.stored("relay")), (Some(1), Some(1)), "{setup}");
         assert_eq!(setup.core.calls(Operation::Init), inits, "{setup}");
+        assert_eq!(
+            (setup.version("a"), setup.version("relay")),
+            (Some(1), Some(1)),
+            "{setup}: what is known is asked again"
+        );
     }
 }
 
