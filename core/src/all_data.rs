@@ -1,5 +1,6 @@
 use std::borrow::Cow;
-use std::fmt;
+use std::fmt::{self, Write as _};
+use std::sync::Arc;
 
 use indexmap::IndexMap;
 use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
@@ -12,7 +13,7 @@ use crate::{Item, Kind, dependencies};
 /// A kind, and a key within its kind, is there at most once: giving it again replaces the item and keeps
 /// its place.
 #[derive(Debug, Clone, Default)]
-pub struct AllData(IndexMap<Kind, IndexMap<String, Item>>);
+pub struct AllData(IndexMap<Kind, IndexMap<Arc<str>, Item>>);
 
 impl AllData {
     /// No kinds at all. To clear a kind, give it [without items](Self::with).
@@ -23,7 +24,7 @@ impl AllData {
 
     /// Adds items of a kind, behind those that are there.
     #[must_use]
-    pub fn with<K: Into<String>>(mut self, kind: Kind, items: impl IntoIterator<Item = (K, Item)>) -> Self {
+    pub fn with<K: Into<Arc<str>>>(mut self, kind: Kind, items: impl IntoIterator<Item = (K, Item)>) -> Self {
         self.0.entry(kind).or_default().extend(items.into_iter().map(|(key, item)| (key.into(), item)));
         self
     }
@@ -64,12 +65,49 @@ impl AllData {
 
     /// The kinds in order, each with its items in order.
     pub fn kinds(&self) -> impl Iterator<Item = (&Kind, impl ExactSizeIterator<Item = (&str, &Item)>)> {
-        self.0.iter().map(|(kind, items)| (kind, items.iter().map(|(key, item)| (key.as_str(), item))))
+        self.0.iter().map(|(kind, items)| (kind, items.iter().map(|(key, item)| (&**key, item))))
     }
 
     /// The items of a kind in order; none if the kind is not there.
     pub fn items(&self, kind: &Kind) -> impl Iterator<Item = (&str, &Item)> {
-        self.0.get(kind).into_iter().flatten().map(|(key, item)| (key.as_str(), item))
+        self.0.get(kind).into_iter().flatten().map(|(key, item)| (&**key, item))
+    }
+
+    /// How many items there are, of all kinds.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.values().map(IndexMap::len).sum()
+    }
+
+    /// Whether there are no items. There may be kinds, which an [`init`](crate::FeatureStoreCore::init) makes empty.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The flags and segments as the JSON that [`from_json`](Self::from_json) reads, each item as it was given. Other
+    /// kinds have no place in it.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let mut json = String::from("{");
+        for (number, (section, kind)) in
+            [("flags", Kind::FEATURES), ("segments", Kind::SEGMENTS)].iter().enumerate()
+        {
+            // Writing into a string has no way to fail, nor has a string that becomes JSON.
+            let _ = write!(json, "{}\"{section}\":{{", if number == 0 { "" } else { "," });
+            for (number, (key, item)) in self.items(kind).enumerate() {
+                let key = serde_json::to_string(key).unwrap_or_default();
+                let _ = write!(json, "{}{key}:{}", if number == 0 { "" } else { "," }, item.json());
+            }
+            json.push('}');
+        }
+        json.push('}');
+        json
+    }
+
+    /// The items of a kind with keys that can be shared.
+    pub(crate) fn shared_items(&self, kind: &Kind) -> impl Iterator<Item = (&Arc<str>, &Item)> {
+        self.0.get(kind).into_iter().flatten()
     }
 
     /// Puts every item behind those that it refers to: segments come first, a segment behind the segments
@@ -99,10 +137,16 @@ impl AllData {
                 if levels.len() <= level {
                     levels.resize_with(level + 1, Vec::new);
                 }
-                levels[level].push((kind, key.as_str(), item));
+                levels[level].push((kind, &**key, item));
             }
         }
         levels.into_iter().flatten().collect()
+    }
+}
+
+impl<K: Into<Arc<str>>> FromIterator<(Kind, K, Item)> for AllData {
+    fn from_iter<I: IntoIterator<Item = (Kind, K, Item)>>(items: I) -> Self {
+        items.into_iter().fold(Self::new(), |all_data, (kind, key, item)| all_data.with(kind, [(key, item)]))
     }
 }
 

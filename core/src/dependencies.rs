@@ -1,6 +1,7 @@
 //! Which items refer to which, so that what is referred to can be written first.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use indexmap::IndexMap;
 use serde::Deserialize;
@@ -9,7 +10,7 @@ use serde_json::value::RawValue;
 use crate::{Item, Kind};
 
 /// Sorts the items of one kind so that each comes behind those it refers to, and otherwise keeps its place.
-pub(crate) fn sort(kind: &Kind, items: &mut IndexMap<String, Item>) {
+pub(crate) fn sort(kind: &Kind, items: &mut IndexMap<Arc<str>, Item>) {
     let depths = levels(kind, items);
     let mut by_depth: Vec<_> = std::mem::take(items).into_iter().zip(depths).collect();
     by_depth.sort_by_key(|(_, depth)| *depth);
@@ -17,7 +18,7 @@ pub(crate) fn sort(kind: &Kind, items: &mut IndexMap<String, Item>) {
 }
 
 /// For each item of one kind, in order, a number that is higher than those of the items it refers to.
-pub(crate) fn levels(kind: &Kind, items: &IndexMap<String, Item>) -> Vec<usize> {
+pub(crate) fn levels(kind: &Kind, items: &IndexMap<Arc<str>, Item>) -> Vec<usize> {
     let references = match kind {
         kind if *kind == Kind::FEATURES => prerequisites,
         kind if *kind == Kind::SEGMENTS => segments_in_rules,
@@ -124,10 +125,10 @@ mod tests {
     fn sorted(kind: &Kind, items: &[(&str, String)]) -> Vec<String> {
         let items = items
             .iter()
-            .map(|(key, json)| ((*key).to_owned(), Item::from_parts(1, false, json.as_str()).unwrap()));
+            .map(|(key, json)| (Arc::from(*key), Item::from_parts(1, false, json.as_str()).unwrap()));
         let mut items: IndexMap<_, _> = items.collect();
         sort(kind, &mut items);
-        items.into_keys().collect()
+        items.into_keys().map(|key| key.to_string()).collect()
     }
 
     fn flag(prerequisites: &[&str]) -> String {

@@ -11,6 +11,7 @@
 //! | [`FeatureStore`] | what an application or an SDK uses: live data |
 //! | [`CachingStoreWrapper`] | makes one of any core: a cache, the database's status, recovery from outages |
 //! | `AsyncFeatureStore` | the same as futures (feature `tokio`) |
+//! | [`copy`] | from one store into another |
 //! | [`ChangeSource`] | tells a cache that somebody else has written |
 //! | [`DataStoreStatusProvider`] | whether the database is available, for whoever wants to know |
 //! | [`BigSegmentStore`] | the contract of what keeps Big Segments, and [`BigSegmentUpdates`] that of what feeds them |
@@ -34,6 +35,7 @@ mod big_segments;
 mod bridge;
 mod caching;
 mod changes;
+mod copy;
 mod data_source;
 mod dependencies;
 mod error;
@@ -65,6 +67,7 @@ pub use big_segments::{
 pub use bridge::Bridge;
 pub use caching::{CacheMode, CacheStatistics, CachingStoreBuilder, CachingStoreWrapper, StalePolicy};
 pub use changes::{Change, ChangeSource, ChangeWatch};
+pub use copy::{Copied, copy};
 pub use data_source::{
     BackgroundOperation, DataSource, DataSourceErrorInfo, DataSourceErrorKind, DataSourceFactory,
     DataSourceState, DataSourceStatus, DataSourceStatusProvider, DataSourceUpdateSink,

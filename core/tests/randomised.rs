@@ -4,6 +4,8 @@
 //! key, and the status has to say so. `FLAGSTORE_SECONDS` is how long it runs (3 unless told otherwise), and
 //! `FLAGSTORE_SEED` repeats the decisions of a run, though not how its threads happened to run.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot set itself up may as well panic")]
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -56,7 +58,7 @@ impl Unreliable {
         }
         let result = call(&self.memory);
         // Some answers are old by the time they arrive.
-        if self.calls.fetch_add(1, Ordering::Relaxed) % 5 == 0 {
+        if self.calls.fetch_add(1, Ordering::Relaxed).is_multiple_of(5) {
             thread::sleep(Duration::from_micros(50));
         }
         if health == 2 { failed(ErrorKind::Timeout) } else { result }

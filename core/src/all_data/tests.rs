@@ -153,3 +153,27 @@ fn levels_flattened_are_the_dependency_order_and_a_cycle_loses_nothing() {
     assert_eq!(flattened, keys(&all_data.clone().in_dependency_order(), &Kind::FEATURES));
     assert_eq!(flattened.len(), 4);
 }
+
+/// What is written reads back as it was, and other kinds are left out.
+#[test]
+fn json_goes_out_as_it_came_in() {
+    let json = r#"{"flags":{"a\"b":{"version":2, "odd" : 1.0},"gone":{"version":3,"deleted":true}},"segments":{"s":{}}}"#;
+    let all_data = AllData::from_json(json).unwrap();
+    assert_eq!(all_data.to_json(), json);
+    assert_eq!((all_data.len(), all_data.is_empty()), (3, false));
+    let other = AllData::new().with(Kind::new("mock1"), [("m", Item::from_parts(1, false, "{}").unwrap())]);
+    assert_eq!(other.to_json(), r#"{"flags":{},"segments":{}}"#);
+    assert!(AllData::new().with(Kind::FEATURES, Vec::<(String, Item)>::new()).is_empty());
+}
+
+/// Items of several kinds may come in any order.
+#[test]
+fn items_can_be_collected() {
+    let item = || Item::from_parts(1, false, "{}").unwrap();
+    let all_data: AllData =
+        [(Kind::FEATURES, "a", item()), (Kind::SEGMENTS, "s", item()), (Kind::FEATURES, "b", item())]
+            .into_iter()
+            .collect();
+    assert_eq!(all_data.items(&Kind::FEATURES).map(|(key, _)| key).collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!(all_data.items(&Kind::SEGMENTS).count(), 1);
+}

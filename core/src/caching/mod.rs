@@ -19,6 +19,7 @@
 
 mod builder;
 mod flight;
+mod mode;
 mod recovery;
 mod room;
 mod statistics;
@@ -28,6 +29,7 @@ mod tasks;
 mod workers;
 mod wrapper;
 
-pub use builder::{CacheMode, CachingStoreBuilder, StalePolicy};
+pub use builder::CachingStoreBuilder;
+pub use mode::{CacheMode, StalePolicy};
 pub use statistics::CacheStatistics;
 pub use wrapper::CachingStoreWrapper;

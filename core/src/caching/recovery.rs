@@ -103,7 +103,7 @@ fn write_init(
                 Some(_) | None => {}
             }
         }
-        all_data = all_data.with(kind, items.into_iter().map(|(key, item)| (key.as_ref().to_owned(), item)));
+        all_data = all_data.with(kind, items);
     }
     let all_data = all_data.in_dependency_order();
     match core.init(&all_data) {

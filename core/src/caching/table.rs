@@ -274,11 +274,12 @@ impl Table {
     pub(super) fn initialized(&self, all_data: &AllData, too_large: &[(Kind, String)], since: Moment) {
         self.change(|state| {
             let (now, is_restoring) = (state.now(), state.is_restoring);
-            for (kind, items) in all_data.kinds() {
+            for (kind, _) in all_data.kinds() {
                 let of_kind = state.kind_mut(kind);
-                self.replace(of_kind, kind, items, too_large, since, now);
+                self.replace(of_kind, kind, all_data, too_large, since, now);
                 if is_restoring {
-                    let items = all_data.items(kind).map(|(key, item)| (key.into(), item.clone())).collect();
+                    let items = all_data.shared_items(kind);
+                    let items = items.map(|(key, item)| (Arc::clone(key), item.clone())).collect();
                     of_kind.pending_init = Some(PendingInit {
                         at: now.at,
                         items,
@@ -297,11 +298,11 @@ impl Table {
     pub(super) fn restored(&self, all_data: &AllData, too_large: &[(Kind, String)], since: Moment) {
         self.change(|state| {
             let now = state.now();
-            for (kind, items) in all_data.kinds() {
+            for (kind, _) in all_data.kinds() {
                 let of_kind = state.kind_mut(kind);
                 let pending: Vec<_> =
                     of_kind.pending_items().map(|(key, item)| (Arc::clone(key), item.clone())).collect();
-                self.replace(of_kind, kind, items, too_large, since, now);
+                self.replace(of_kind, kind, all_data, too_large, since, now);
                 // What is pending and newer has to be written all the same.
                 for (key, item) in pending {
                     let stored = of_kind.items.known(&key).and_then(|known| known.item());
@@ -327,9 +328,10 @@ impl Table {
                 let known = of_kind.items.all_known().map(|(key, _)| key);
                 let removes = known.filter(|key| !kept.contains(&***key)).cloned().collect();
                 if is_shown {
-                    self.replace(of_kind, kind, all_data.items(kind), &[], since, now);
+                    self.replace(of_kind, kind, all_data, &[], since, now);
                 }
-                let items = all_data.items(kind).map(|(key, item)| (key.into(), item.clone())).collect();
+                let items = all_data.shared_items(kind);
+                let items = items.map(|(key, item)| (Arc::clone(key), item.clone())).collect();
                 of_kind.pending_init =
                     Some(PendingInit { at: now.at, items, removes, is_overwritten: false });
             }
@@ -343,11 +345,11 @@ impl Table {
     /// Puts the items of an init in place of all that is known of a kind. What came in since the init set out may
     /// have come before it or after it, so it stays, in doubt; and so does what the database had before in place of
     /// what was too large.
-    fn replace<'a>(
+    fn replace(
         &self,
         of_kind: &mut KindState,
         kind: &Kind,
-        items: impl Iterator<Item = (&'a str, &'a Item)>,
+        all_data: &AllData,
         too_large: &[(Kind, String)],
         since: Moment,
         now: Learnt,
@@ -356,8 +358,9 @@ impl Table {
         let is_too_large = |key: &str| too_large.iter().any(|(of, left)| of == kind && left == key);
         let mut is_doubted = of_kind.doubted_at > since || too_large.iter().any(|(of, _)| of == kind);
         let learnt = Learnt { is_aged: of_kind.doubted_at > since, ..now };
+        let items = all_data.shared_items(kind);
         for (key, item) in items.filter(|(key, _)| self.is_caching() && !is_too_large(key)) {
-            of_kind.items.put(key.into(), Known::initial(item.clone(), learnt));
+            of_kind.items.put(Arc::clone(key), Known::initial(item.clone(), learnt));
         }
         let given = Circumstances { since, now: learnt, is_lasting: false, is_behind: false };
         for (key, known) in before.all_known() {

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
 
-use super::builder::{CacheMode, StalePolicy};
 use super::flight::{Boarding, Flight, Flights};
+use super::mode::{CacheMode, StalePolicy};
 use super::room::Place;
 use super::statistics::{CacheStatistics, Counters};
 use super::table::{Look, Table};
