@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
-use flagstore_core::{FeatureStoreCore, Kind};
+use flagstore_core::{BigSegmentStore, FeatureStoreCore, Kind};
 use flagstore_dynamodb::DynamoDbStore;
 use flagstore_dynamodb::aws_sdk_dynamodb::config::Credentials;
 use flagstore_redis::RedisStore;
@@ -80,12 +80,22 @@ impl Database {
     #[must_use]
     pub fn store(&self) -> Arc<dyn FeatureStoreCore> {
         match self.kind {
-            DatabaseKind::Redis => {
-                let builder = RedisStore::builder().url(&*self.url).prefix(&*self.prefix).timeout(PATIENCE);
-                Arc::new(builder.build().unwrap())
-            }
+            DatabaseKind::Redis => Arc::new(self.redis()),
             DatabaseKind::DynamoDb => Arc::new(self.dynamodb()),
         }
+    }
+
+    /// Our store of Big Segments, bare.
+    #[must_use]
+    pub fn big_segments(&self) -> Arc<dyn BigSegmentStore> {
+        match self.kind {
+            DatabaseKind::Redis => Arc::new(self.redis()),
+            DatabaseKind::DynamoDb => Arc::new(self.dynamodb()),
+        }
+    }
+
+    fn redis(&self) -> RedisStore {
+        RedisStore::builder().url(&*self.url).prefix(&*self.prefix).timeout(PATIENCE).build().unwrap()
     }
 
     fn dynamodb(&self) -> DynamoDbStore {

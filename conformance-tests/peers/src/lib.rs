@@ -4,6 +4,7 @@
     reason = "all of this is for tests, which may as well panic where they cannot go on"
 )]
 
+pub mod data_system;
 pub mod database;
 pub mod flags;
 pub mod official;

@@ -215,6 +215,6 @@ impl Drop for Running {
     }
 }
 
-fn context(user: &str) -> Context {
+pub(crate) fn context(user: &str) -> Context {
     ContextBuilder::new(user).build().unwrap()
 }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use flagstore_core::Kind;
+use flagstore_peers::data_system::WithSources;
 use flagstore_peers::database::{Database, DatabaseKind};
 use flagstore_peers::flags::{environment, flag, flag_of_segment, segment};
 use flagstore_peers::peer::{Evaluated, Peer};
@@ -30,6 +31,7 @@ const TESTS: &[Test<Setup>] = &[
     ("a_flag_deleted_upstream_is_gone_here", a_flag_deleted_upstream_is_gone_here),
     ("a_relay_serves_what_our_store_wrote", a_relay_serves_what_our_store_wrote),
     ("a_relay_serves_what_the_rust_sdk_wrote", a_relay_serves_what_the_rust_sdk_wrote),
+    ("a_relay_serves_what_our_source_wrote", a_relay_serves_what_our_source_wrote),
     ("a_relay_serves_what_our_store_changed", a_relay_serves_what_our_store_changed),
 ];
 
@@ -142,6 +144,11 @@ fn a_relay_serves_what_our_store_wrote(setup: &Setup) -> Outcome {
 /// As above, for the Rust SDK over our store: what it leaves out, a Relay does not miss.
 fn a_relay_serves_what_the_rust_sdk_wrote(setup: &Setup) -> Outcome {
     serves_what_is_written_by(&UnderSdk, setup)
+}
+
+/// As above, for our source, which fills the store in the SDK's place.
+fn a_relay_serves_what_our_source_wrote(setup: &Setup) -> Outcome {
+    serves_what_is_written_by(&WithSources, setup)
 }
 
 fn serves_what_is_written_by(writer: &dyn Peer, setup: &Setup) -> Outcome {

@@ -20,7 +20,16 @@ use setup::Setup;
 use table::Table;
 
 /// The readers and writers, in the order of the table.
-const PEERS: [&str; 7] = ["Go", "Java", "Node", "Python", "Relay", "ours, bare", "ours, under the Rust SDK"];
+const PEERS: [&str; 8] = [
+    "Go",
+    "Java",
+    "Node",
+    "Python",
+    "Relay",
+    "ours, bare",
+    "ours, under the Rust SDK",
+    "ours, with our sources",
+];
 
 /// What is no cell of the table.
 const OTHERS: &[Test<Setup>] = &[

@@ -1,3 +1,4 @@
+use flagstore_peers::data_system::WithSources;
 use flagstore_peers::database::{Database, DatabaseKind};
 use flagstore_peers::official::Official;
 use flagstore_peers::peer::Peer;
@@ -22,6 +23,7 @@ impl Setup {
             Box::new(RelayProxy::new(&folder)),
             Box::new(Bare),
             Box::new(UnderSdk),
+            Box::new(WithSources),
         ];
         if Self::has(kind, "Java") {
             peers.insert(1, Box::new(Official::java(&folder)?));
