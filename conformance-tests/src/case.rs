@@ -30,6 +30,15 @@ impl Case {
         Self { name, run: Box::new(move |database| run(database).into_outcome()) }
     }
 
+    /// A case of somebody else's, which is given the fixture and a prefix that nobody else uses, and panics where the
+    /// store breaks the rule.
+    pub fn of(
+        name: &'static str,
+        run: impl Fn(&dyn Fixture, &str) -> Result<(), Skip> + Send + Sync + 'static,
+    ) -> Self {
+        Self { name, run: Box::new(move |database| run(database.fixture, &database.prefix)) }
+    }
+
     /// The name, `module::rule_as_a_sentence`.
     #[must_use]
     pub fn name(&self) -> &'static str {
@@ -46,13 +55,24 @@ impl Case {
     ///
     /// When the store breaks the rule.
     pub fn run(&self, fixture: &dyn Fixture) -> Result<(), Skip> {
-        (self.run)(&Database { fixture, prefix: random_prefix() })
+        let database = Database { fixture, prefix: random_prefix() };
+        let _clean_up = CleanUp(&database);
+        (self.run)(&database)
     }
 }
 
 impl fmt::Debug for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name)
+    }
+}
+
+/// Cleans up after a case, whether it passes, fails or panics.
+struct CleanUp<'a>(&'a Database<'a>);
+
+impl Drop for CleanUp<'_> {
+    fn drop(&mut self) {
+        self.0.fixture.clean_up(&self.0.prefix);
     }
 }
 
@@ -149,5 +169,49 @@ pub(crate) fn wait_for(patience: Duration, what: &str, condition: impl Fn() -> b
     while !condition() {
         assert!(Instant::now() < deadline, "waited in vain for {what}");
         thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::Mutex;
+
+    use flagstore_core::{MemoryStore, StoreError};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Tidy(Mutex<Vec<String>>);
+
+    impl Fixture for Tidy {
+        fn name(&self) -> &str {
+            "tidy"
+        }
+
+        fn open(&self, _: &str) -> Result<Arc<dyn FeatureStoreCore>, StoreError> {
+            Ok(Arc::new(MemoryStore::new()))
+        }
+
+        fn init_is_atomic(&self) -> bool {
+            true
+        }
+
+        fn clean_up(&self, prefix: &str) {
+            self.0.lock().unwrap().push(prefix.to_owned());
+        }
+    }
+
+    /// Somebody else's case gets the fixture and a prefix, which is cleaned up whatever becomes of the case.
+    #[test]
+    fn a_case_is_cleaned_up_after() {
+        let tidy = Tidy::default();
+        let passing =
+            Case::of("own::passes", |fixture, prefix| fixture.open(prefix).map(drop).map_err(|_| Skip("")));
+        assert_eq!((passing.name(), passing.run(&tidy).is_ok()), ("own::passes", true));
+        let failing = Case::of("own::fails", |_, prefix| panic!("{prefix}"));
+        let panic = catch_unwind(AssertUnwindSafe(|| failing.run(&tidy))).unwrap_err();
+        let cleaned = tidy.0.lock().unwrap();
+        assert_eq!((cleaned.len(), panic.downcast_ref::<String>()), (2, cleaned.last()));
     }
 }

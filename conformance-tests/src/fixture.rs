@@ -78,7 +78,18 @@ pub trait Fixture: Send + Sync + 'static {
         None
     }
 
-    /// The cases that this fixture is for. All, unless the fixture is a cache itself.
+    /// Removes what a case has left behind: everything under this prefix, and under those that begin with it. Called
+    /// after each case, also after one that failed. Nothing, unless it is written: the suite itself never needs it.
+    fn clean_up(&self, _prefix: &str) {}
+
+    /// After this a case counts as hung. Far above what any takes: it is there to say which one hangs. Defaults to
+    /// 180 seconds.
+    fn deadline(&self) -> Duration {
+        Duration::from_secs(180)
+    }
+
+    /// The cases that this fixture is for: all, unless the fixture is a cache itself. Whoever wants only those of the
+    /// contract returns [`cases::core`], and whoever has [cases of his own](Case::of) adds them.
     fn cases(&self) -> Vec<Case> {
         cases::all()
     }

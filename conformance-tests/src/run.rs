@@ -9,9 +9,6 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 use crate::{Case, Fixture, Skip, worker};
 
-/// After this a case counts as hung. Far above what any takes: it is there to say which one hangs.
-const DEADLINE: Duration = Duration::from_secs(180);
-
 /// Runs every case against every fixture, as one test line each, and takes the arguments of `cargo test`.
 ///
 /// This is a test's `main`. Such a test has `harness = false` in its `Cargo.toml`. The environment variable
@@ -74,7 +71,7 @@ fn is_required(fixture: &str, list: &str) -> bool {
 }
 
 fn run_case(case: Case, fixture: Arc<dyn Fixture>) -> Result<Completion, Failed> {
-    match run_within(DEADLINE, move || case.run(&*fixture)) {
+    match run_within(fixture.deadline(), move || case.run(&*fixture)) {
         Ok(Ok(())) => Ok(Completion::Completed),
         Ok(Err(Skip(reason))) => Ok(Completion::ignored_with(reason)),
         Err(message) => Err(message.into()),
@@ -115,7 +112,7 @@ mod tests {
 
     #[test]
     fn a_panic_is_reported_with_its_message() {
-        let result = run_within(DEADLINE, || assert_eq!(1, 2, "numbers"));
+        let result = run_within(Duration::from_secs(60), || assert_eq!(1, 2, "numbers"));
         assert!(result.is_err_and(|message| message.contains("numbers")));
     }
 

@@ -54,9 +54,12 @@ fn updates_of_another_process_reach_a_cache(database: &Database<'_>) -> Result<(
 fn inits_of_another_process_reach_a_cache(database: &Database<'_>) -> Result<(), Skip> {
     let cache = watching(database)?;
     assert!(cache.all(&Kind::FEATURES).succeed().is_empty(), "which is cached, too");
+    assert_eq!(cache.get(&Kind::SEGMENTS, "item-7").succeed(), None, "and so is this");
     follow(database, Task::InitForever, 2, |n| {
         let all = cache.all(&Kind::FEATURES).succeed();
         let one = cache.get(&Kind::SEGMENTS, "item-7").succeed();
-        all.iter().all(|(_, item)| item.version() >= n) && one.is_some_and(|item| item.version() >= n)
+        !all.is_empty()
+            && all.iter().all(|(_, item)| item.version() >= n)
+            && one.is_some_and(|item| item.version() >= n)
     })
 }
