@@ -349,7 +349,7 @@ fn memory_per_flag() -> Result<(), Error> {
 
 /// What the process grows by while somebody asks for a million keys that do not exist.
 fn a_million_unknown_keys() -> Result<(), Error> {
-    let store = CachingStoreWrapper::builder(Nothing).build()?;
+    let store = CachingStoreWrapper::builder(Nothing).mode(CacheMode::Forever).build()?;
     store.init(&AllData::new().with(Kind::FEATURES, [("live", flag("live", KILOBYTE))]))?;
     let before = resident();
     for n in 0..1_000_000 {
