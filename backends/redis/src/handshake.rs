@@ -17,22 +17,28 @@ pub(crate) fn open(
     name: Option<&str>,
     time: Duration,
 ) -> Result<Link, Failure> {
-    let failed = |cause: &dyn std::fmt::Display| {
-        Failure::connect(info.addr(), cause, info.redis_settings().password())
+    let by_io = |error: std::io::Error| Failure::Lost { error: error.into(), was_sent: false };
+    let attempt = |place: &Place, deadline: Instant| {
+        let socket = place.connect(info.tcp_settings(), deadline).map_err(by_io)?;
+        let stream: Box<dyn Stream> = match info.addr() {
+            ConnectionAddr::TcpTls { host, insecure, .. } => {
+                certificates.shake_hands(host, *insecure, socket).map_err(by_io)?
+            }
+            _ => Box::new(socket),
+        };
+        let mut link = Link::new(stream);
+        greet(&mut link, info.redis_settings(), name, deadline)?;
+        Ok::<_, Failure>(link)
     };
-    let by_io = |error: std::io::Error| failed(&Failure::Lost { error: error.into(), was_sent: false });
-    let place = Place::find(info.addr()).map_err(by_io)?;
-    let deadline = Instant::now() + time;
-    let socket = place.connect(info.tcp_settings(), deadline).map_err(by_io)?;
-    let stream: Box<dyn Stream> = match info.addr() {
-        ConnectionAddr::TcpTls { host, insecure, .. } => {
-            certificates.shake_hands(host, *insecure, socket).map_err(by_io)?
+    let opened = Place::find(info.addr()).map_err(by_io).and_then(|place| {
+        let deadline = Instant::now() + time;
+        match attempt(&place, deadline) {
+            // Cut without a word, as by CLIENT KILL or a restart just now, and no refusal.
+            Err(failure) if failure.is_closed_connection() && failure.was_sent() => attempt(&place, deadline),
+            opened => opened,
         }
-        _ => Box::new(socket),
-    };
-    let mut link = Link::new(stream);
-    greet(&mut link, info.redis_settings(), name, deadline).map_err(|failure| failed(&failure))?;
-    Ok(link)
+    });
+    opened.map_err(|failure| Failure::connect(info.addr(), &failure, info.redis_settings().password()))
 }
 
 /// Says who we are. A server that refuses a connection says so instead of an answer, and closes it.

@@ -66,34 +66,37 @@ fn closed_while_idle() {
     assert_eq!((before, version(&store)), (Some(19), Some(1)));
 }
 
-/// Whenever they are killed, a read is asked once more, and a write is a success or may have happened.
+/// Whenever they are killed, a read is asked once more.
 fn killed_under_load() {
     let server = Server::start();
     let store = server.store();
     store.init(&flags(1)).unwrap();
-    let is_over = AtomicBool::new(false);
+    let (is_over, failed) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let reads: [AtomicUsize; 8] = Default::default();
     thread::scope(|scope| {
-        let readers: Vec<_> = (0..8)
-            .map(|_| {
-                scope.spawn(|| {
-                    let mut reads = 0;
-                    while !is_over.load(Ordering::Relaxed) {
-                        // Killed again in that very moment is an error: it is asked once more only.
-                        reads += usize::from(read(&store).is_err());
+        for reads in &reads {
+            let (store, is_over, failed) = (&store, &is_over, &failed);
+            scope.spawn(move || {
+                while !is_over.load(Ordering::Relaxed) {
+                    if let Err(error) = read(store) {
+                        println!("{error}");
+                        failed.fetch_add(1, Ordering::Relaxed);
                     }
-                    reads
-                })
-            })
-            .collect();
+                    reads.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
         let mut admin = server.raw();
         for _ in 0..20 {
             ask::<()>(&mut admin, &["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
-            thread::park_timeout(Duration::from_millis(20));
+            // What is killed twice has failed twice, and is an error.
+            let before = reads.each_ref().map(|reads| reads.load(Ordering::Relaxed));
+            let goes_on = |(reads, before): (&AtomicUsize, usize)| reads.load(Ordering::Relaxed) > before + 2;
+            eventually("all have gone on", || reads.iter().zip(before).all(goes_on));
         }
         is_over.store(true, Ordering::Relaxed);
-        let failed: usize = readers.into_iter().map(|reader| reader.join().unwrap()).sum();
-        assert_eq!(failed, 0);
     });
+    assert_eq!(failed.into_inner(), 0);
 }
 
 /// What the user may not do is an answer too.
