@@ -137,15 +137,16 @@ impl DynamoDbStoreBuilder {
         Self { init_timeout, ..self }
     }
 
-    /// Sets how often the SDK sends a request in all if it fails or is throttled, with short random pauses. 1
-    /// turns retries off. Defaults to 3.
+    /// Sets how often a request is sent in all if it fails or is throttled, with short random pauses. 1 turns
+    /// retries off. What is throttled in an `init` is repeated until its timeout all the same. Defaults to 3.
     pub fn max_attempts(self, max_attempts: u32) -> Self {
         Self { max_attempts: Some(max_attempts), ..self }
     }
 
     /// Sets how many requests of an `init` run side by side, of 25 items each. Less spares a table whose
-    /// capacity others need too; 1 is what the official SDKs do. Defaults to 32, which is 800 writes: one
-    /// partition of DynamoDB takes 1000 a second.
+    /// capacity others need too; 1 is what the official SDKs do. An `init` that is throttled goes on at the pace at
+    /// which the table takes it. Defaults to 32, which is 800 writes: one partition of DynamoDB takes 1000 a
+    /// second.
     pub fn init_concurrency(self, init_concurrency: usize) -> Self {
         Self { init_concurrency, ..self }
     }

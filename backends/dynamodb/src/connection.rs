@@ -106,6 +106,19 @@ impl Connection {
         }
     }
 
+    /// AWS does not accept the credentials, however long they were to count: they were replaced, or taken back. The next
+    /// call waits for new ones.
+    pub(crate) fn refused(&self) {
+        self.state.send_if_modified(|state| match state {
+            // Those of a client that was handed in are not ours to renew.
+            State::Ready(_, expiry) if self.task.is_some() => {
+                *expiry = Some(SystemTime::UNIX_EPOCH);
+                true
+            }
+            _ => false,
+        });
+    }
+
     /// What a call has waited for in vain.
     pub(crate) fn waited(&self, time: Duration) -> Failure {
         match &*self.state.borrow() {

@@ -16,6 +16,7 @@ mod plan;
 mod schema;
 mod store;
 mod table;
+mod throttling;
 mod writer;
 
 pub use aws_config::SdkConfig;

@@ -78,7 +78,12 @@ impl DynamoDbStore {
         let table = Arc::clone(&self.table);
         let work = work(Arc::clone(&table), client);
         self.bridge.run(operation, timeout, async move {
-            work.await.map_err(|failure| failure.during(operation, &table.to_string()))
+            work.await.map_err(|failure| {
+                if matches!(failure, Failure::BadCredentials(_)) {
+                    table.connection.refused();
+                }
+                failure.during(operation, &table.to_string())
+            })
         })
     }
 

@@ -18,6 +18,7 @@ cases![
     client_is_used_and_not_closed,
     timeout_bounds_a_ready_client,
     the_environment_is_used,
+    a_password_in_the_environments_endpoint_is_not_shown,
     timeout_is_the_deadline_of_all_calls_but_init,
     init_timeout_is_the_deadline_of_init,
     attempt_timeout_begins_another_attempt,
@@ -111,6 +112,21 @@ fn the_environment_is_used(server: &Server) {
         ],
     );
     assert_eq!(said.trim(), format!("found false in DynamoDB(us-east-1/{})", server.table));
+}
+
+/// The builder and an SdkConfig refuse one; the environment is the SDK's to read.
+fn a_password_in_the_environments_endpoint_is_not_shown(server: &Server) {
+    let said = child::run(
+        Task::Get,
+        server,
+        &[
+            ("AWS_REGION", "us-east-1"),
+            ("AWS_ENDPOINT_URL_DYNAMODB", "http://user:hunter2@127.0.0.1:9"),
+            ("AWS_ACCESS_KEY_ID", SECRETS[0]),
+            ("AWS_SECRET_ACCESS_KEY", SECRETS[1]),
+        ],
+    );
+    assert!(said.contains("cannot connect") && !said.contains("hunter2"), "{said}");
 }
 
 /// Reads and updates end, and an init does not.

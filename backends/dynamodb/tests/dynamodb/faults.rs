@@ -1,5 +1,6 @@
 //! What a network and a busy DynamoDB do, and DynamoDB Local does not.
 
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -311,6 +312,10 @@ fn a_custom_http_client_that_cannot_connect_has_sent_nothing(server: &Server) {
     let store = with_plain_client(&behind);
     assert_eq!(store.upsert(&Kind::FEATURES, "a", &flag(1)).unwrap(), Upsert::Applied);
     drop(proxy);
+    let (address, deadline) = (behind.endpoint.trim_start_matches("http://"), Instant::now() + PATIENCE);
+    while TcpStream::connect(address).is_ok() {
+        assert!(Instant::now() < deadline, "the proxy still listens");
+    }
     let error = store.upsert(&Kind::FEATURES, "a", &flag(2));
     assert_kind(error, ErrorKind::Unavailable, "cannot connect");
 }

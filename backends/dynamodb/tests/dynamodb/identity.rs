@@ -24,6 +24,7 @@ cases![
     a_renewal_that_fails_is_tried_again_while_the_old_ones_still_hold,
     credentials_that_expired_are_waited_for,
     a_source_that_fails_is_named_at_once_and_asked_again,
+    credentials_that_aws_refuses_are_asked_for_anew,
     a_call_waits_for_credentials_no_longer_than_its_timeout,
     without_region_and_with_a_mute_metadata_service_the_region_is_named,
     without_credentials_and_with_a_mute_metadata_service_the_credentials_are_named,
@@ -182,6 +183,22 @@ fn a_source_that_fails_is_named_at_once_and_asked_again(server: &Server) {
         assert_kind(Err::<(), _>(error), ErrorKind::Unavailable, "the vault is sealed");
     }
     assert_eq!(source.loads(), 3);
+}
+
+/// Such as after they were replaced, or taken back before their time.
+fn credentials_that_aws_refuses_are_asked_for_anew(server: &Server) {
+    let (_proxy, behind) = server.behind(|request| match request.number {
+        1 => Do::fail(400, "ExpiredTokenException"),
+        _ => Do::Forward,
+    });
+    let source = Source::that_takes(Duration::from_millis(10));
+    let store = behind.builder().credentials_provider(source.clone()).timeout(PATIENCE).build().unwrap();
+    assert_eq!(store.get(&Kind::FEATURES, "a").unwrap(), None);
+    let says = "AWS does not accept the credentials (ExpiredTokenException)";
+    assert_kind(store.get(&Kind::FEATURES, "a"), ErrorKind::Unavailable, says);
+    assert_eq!(source.loads(), 1);
+    assert_eq!(store.get(&Kind::FEATURES, "a").unwrap(), None);
+    assert_eq!(source.loads(), 2);
 }
 
 /// Every method says what it waited for. Nothing was sent, so nothing is in doubt.

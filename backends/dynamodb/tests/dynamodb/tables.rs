@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use flagstore_core::{ErrorKind, FeatureStoreCore, Kind, Upsert};
+use flagstore_core::{BigSegmentUpdates, ErrorKind, FeatureStoreCore, Kind, UnixMillis, Upsert};
 use flagstore_dynamodb::aws_sdk_dynamodb::types::{
     AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
 };
@@ -85,6 +85,7 @@ fn a_table_of_another_shape_is_not_written_to(server: &Server) {
         let says = "needs the partition key `namespace` (S) and the sort key `key` (S)";
         assert_kind(store.init(&flags(30, 1, 10)), ErrorKind::Unavailable, says);
         assert_kind(store.upsert(&Kind::FEATURES, "flag-1", &flag(1)), ErrorKind::Unavailable, says);
+        assert_kind(store.set_metadata(UnixMillis(1)), ErrorKind::Unavailable, says);
         assert_eq!(rows(&server), before, "{shape:?}");
         drop_table(&server);
     }
