@@ -37,10 +37,19 @@ fn main() -> ExitCode {
     };
     let store = server.store();
     let raw = Raw { namespace: server.namespace("features"), server: server.clone() };
-    get(&raw, &store);
-    upsert(&raw, &store);
-    init(&server);
-    costs(&server);
+    let parts: [(&str, &dyn Fn()); 4] = [
+        ("get", &|| get(&raw, &store)),
+        ("upsert", &|| upsert(&raw, &store)),
+        ("init", &|| init(&server)),
+        ("costs", &|| costs(&server)),
+    ];
+    // One of them, as in `cargo bench -p flagstore-dynamodb -- costs`, or all.
+    let wanted = std::env::args().skip(1).find(|argument| !argument.starts_with("--"));
+    for (name, part) in parts {
+        if wanted.as_deref().is_none_or(|wanted| wanted == name) {
+            part();
+        }
+    }
     ExitCode::SUCCESS
 }
 

@@ -1,14 +1,15 @@
 //! The store's own HTTP client: once a request is not answered, no connection from before is trusted.
 //!
-//! A network that forgets idle connections (a NAT, a firewall) tells neither end. Each attempt would take one of the
-//! dead ones out of the pool and wait for its timeout, so a pool of twenty would cost several calls. The first that is
-//! not answered costs its attempt; the next attempt is made with a new pool, on a new connection.
+//! A network that forgets idle connections (a NAT, a firewall) tells neither end, or breaks them when they are used.
+//! Each attempt would take one of the dead ones out of the pool and wait for its timeout, so a pool of twenty would cost
+//! several calls. The first that is not answered costs its attempt; the next attempt is made with a new pool, on a new
+//! connection.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use aws_sdk_dynamodb::config::http::HttpRequest;
+use aws_sdk_dynamodb::config::http::{HttpRequest, HttpResponse};
 use aws_sdk_dynamodb::config::{ConfigBag, HttpClient, RuntimeComponents, SharedHttpClient};
-use aws_sdk_dynamodb::error::BoxError;
+use aws_sdk_dynamodb::error::{BoxError, ConnectorError};
 use aws_smithy_http_client::Builder;
 use aws_smithy_runtime_api::client::connector_metadata::ConnectorMetadata;
 use aws_smithy_runtime_api::client::http::{
@@ -105,11 +106,11 @@ struct Watched {
 
 impl HttpConnector for Watched {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let mut watch = Watch { http: self.http.clone(), number: self.number, is_silent: true };
+        let mut watch = Watch { http: self.http.clone(), number: self.number, is_answered: false };
         let answer = self.connector.call(request);
         HttpConnectorFuture::new(async move {
             let answer = answer.await;
-            watch.end(answer.as_ref().is_err_and(|error| error.is_timeout()));
+            watch.end(&answer);
             answer
         })
     }
@@ -119,18 +120,18 @@ impl HttpConnector for Watched {
 struct Watch {
     http: Http,
     number: usize,
-    is_silent: bool,
+    is_answered: bool,
 }
 
 impl Watch {
-    fn end(&mut self, is_silent: bool) {
-        self.is_silent = is_silent;
+    fn end(&mut self, answer: &Result<HttpResponse, ConnectorError>) {
+        self.is_answered = answer.is_ok();
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        if self.is_silent {
+        if !self.is_answered {
             self.http.distrust(self.number);
         }
     }

@@ -391,9 +391,9 @@ fn with_connections(server: &Server, count: usize) -> (Proxy, DynamoDbStore) {
 
 /// The first that is not answered takes the trust from all others.
 fn connections_that_the_network_forgot_cost_one_call_at_most(server: &Server) {
-    for count in [1, 4, 24] {
+    for (count, of_forgotten) in [(1, Do::Hang), (24, Do::Hang), (24, Do::Close)] {
         let (proxy, store) = with_connections(server, count);
-        proxy.forget();
+        proxy.forget(of_forgotten);
         proxy.take();
         assert_eq!(store.get(&Kind::FEATURES, "a").unwrap(), None);
         // One was lost, and the next attempt had a new connection.
@@ -404,7 +404,7 @@ fn connections_that_the_network_forgot_cost_one_call_at_most(server: &Server) {
 /// All take a dead one at the same time, and only once.
 fn connections_that_the_network_forgot_cost_each_thread_one_call_at_most(server: &Server) {
     let (proxy, store) = with_connections(server, 16);
-    proxy.forget();
+    proxy.forget(Do::Hang);
     proxy.take();
     open_connections(&store, 8);
     assert!(proxy.take().len() <= 16);

@@ -82,8 +82,9 @@ struct Shared {
     running: AtomicUsize,
     most_running: AtomicUsize,
     closed: AtomicBool,
-    /// How often all connections were forgotten.
+    /// How often all connections were forgotten, and what comes of those that were.
     forgotten: AtomicUsize,
+    of_forgotten: Mutex<Do>,
 }
 
 pub struct Proxy {
@@ -106,6 +107,7 @@ impl Proxy {
             most_running: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
             forgotten: AtomicUsize::new(0),
+            of_forgotten: Mutex::new(Do::Hang),
         });
         let serving = Arc::clone(&shared);
         thread::spawn(move || {
@@ -135,8 +137,10 @@ impl Proxy {
         self.take().into_iter().map(|request| request.operation).collect()
     }
 
-    /// Forgets the connections that there are, as a NAT does: what is sent on them is lost, and neither end is told.
-    pub fn forget(&self) {
+    /// Forgets the connections that there are, as a NAT does: with `Do::Hang` what is sent on them is lost, and neither
+    /// end is told; with `Do::Close` they break when something is sent.
+    pub fn forget(&self, of_forgotten: Do) {
+        *self.shared.of_forgotten.lock().unwrap() = of_forgotten;
         self.shared.forgotten.fetch_add(1, Ordering::AcqRel);
     }
 
@@ -175,7 +179,10 @@ fn serve(client: TcpStream, shared: &Shared) -> std::io::Result<()> {
             request
         };
         let is_forgotten = shared.forgotten.load(Ordering::Acquire) != forgotten;
-        let action = if is_forgotten { Do::Hang } else { (shared.rule)(&request) };
+        let action = match is_forgotten {
+            true => shared.of_forgotten.lock().unwrap().clone(),
+            false => (shared.rule)(&request),
+        };
         let hang = matches!(action, Do::Hang);
         let done = act(action, &request, &head, body, shared, &mut upstream);
         shared.running.fetch_sub(1, Ordering::AcqRel);
