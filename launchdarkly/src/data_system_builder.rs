@@ -88,7 +88,7 @@ impl DataSystemBuilder {
             builder = builder.changes(changes.clone());
         }
         let store = builder.build()?;
-        let mut tracker = FlagTracker::builder(store.clone());
+        let mut tracker = FlagTracker::builder(store.clone()).store_status(store.status_provider());
         if let Some(changes) = &changes {
             tracker = tracker.changes(changes.clone());
         }

@@ -1,4 +1,4 @@
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
@@ -11,7 +11,10 @@ use super::graph::{Node, Tracked};
 use super::known::Known;
 use crate::background::{Background, Next};
 use crate::listeners::Listeners;
-use crate::{Change, ChangeSource, ChangeWatch, FeatureStore, Kind, LiveItems, StoreError, Subscription};
+use crate::{
+    Change, ChangeSource, ChangeWatch, DataStoreStatusProvider, FeatureStore, Kind, LiveItems, StoreError,
+    Subscription,
+};
 
 /// Tells that flags have changed: by what a [data source](crate::DataSourceUpdateSink) of this process writes,
 /// and by what other processes write, where a [`ChangeSource`] tells of that.
@@ -53,6 +56,7 @@ struct Shared {
     unseen: Mutex<Unseen>,
     looks: Background,
     watch: OnceLock<ChangeWatch>,
+    store_listener: OnceLock<Subscription>,
 }
 
 #[derive(Default)]
@@ -67,9 +71,21 @@ struct State {
 
 #[derive(Default)]
 struct Unseen {
-    kinds: BTreeSet<Tracked>,
+    /// Each with how often it has to be looked at.
+    kinds: BTreeMap<Tracked, Looks>,
     failed: u32,
 }
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Looks {
+    Once,
+    /// A cache may answer the first look with what it had, and ask the database because of it. If it does not, the
+    /// second one costs little.
+    Twice,
+}
+
+/// The pause before the second look.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 
 /// The pause after a look that failed, which doubles each time, up to the last.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(8));
@@ -77,7 +93,7 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from
 impl FlagTracker {
     /// Configures a tracker of this store's flags.
     pub fn builder(store: impl FeatureStore) -> FlagTrackerBuilder {
-        FlagTrackerBuilder { store: Arc::new(store), changes: None }
+        FlagTrackerBuilder { store: Arc::new(store), changes: None, store_status: None }
     }
 
     /// Calls the listener with every flag that has changed, until the [`Subscription`] is dropped: in order, on
@@ -142,7 +158,7 @@ impl FlagTracker {
     pub(crate) fn item_written(&self, kind: &Kind, key: &str) {
         let Some(kind) = Tracked::of(kind) else { return };
         if self.0.is_listened_to.load(Ordering::Acquire) && self.0.look_at_item(kind, key).is_err() {
-            self.0.look_later(&[kind]);
+            self.0.look_later(&[kind], Looks::Once);
         }
     }
 
@@ -152,14 +168,14 @@ impl FlagTracker {
             let kinds: BTreeSet<_> = kinds.into_iter().filter_map(Tracked::of).collect();
             let kinds: Vec<_> = kinds.into_iter().collect();
             if self.0.look_at_kinds(&kinds).is_err() {
-                self.0.look_later(&kinds);
+                self.0.look_later(&kinds, Looks::Once);
             }
         }
     }
 
     /// Has the store looked at in the background, because nobody can say what has changed.
     pub(crate) fn look(&self) {
-        self.0.look_later(&Tracked::ALL);
+        self.0.look_later(&Tracked::ALL, Looks::Twice);
     }
 }
 
@@ -195,7 +211,7 @@ impl Shared {
             state.known = Some(known);
             drop(state);
             if read.is_err() {
-                self.look_later(&Tracked::ALL);
+                self.look_later(&Tracked::ALL, Looks::Once);
             }
             return;
         }
@@ -259,32 +275,47 @@ impl Shared {
         }
     }
 
-    fn look_later(&self, kinds: &[Tracked]) {
+    fn look_later(&self, kinds: &[Tracked], looks: Looks) {
         if self.is_listened_to.load(Ordering::Acquire) {
-            self.unseen.lock().kinds.extend(kinds);
+            self.unseen.lock().add(kinds.iter().map(|kind| (*kind, looks)));
             self.looks.wake();
         }
     }
 
     fn look_at_unseen(&self) -> Next {
-        let kinds: Vec<_> = std::mem::take(&mut self.unseen.lock().kinds).into_iter().collect();
-        if kinds.is_empty() {
+        let unseen = std::mem::take(&mut self.unseen.lock().kinds);
+        if unseen.is_empty() {
             return Next::Rest;
         }
-        let looked = self.look_at_kinds(&kinds);
-        let mut unseen = self.unseen.lock();
+        let looked = self.look_at_kinds(&unseen.keys().copied().collect::<Vec<_>>());
+        let mut left = self.unseen.lock();
         match looked {
             Ok(()) => {
-                unseen.failed = 0;
-                Next::Rest
+                left.failed = 0;
+                left.add(
+                    unseen
+                        .iter()
+                        .filter(|(_, looks)| **looks == Looks::Twice)
+                        .map(|(kind, _)| (*kind, Looks::Once)),
+                );
+                if left.kinds.is_empty() { Next::Rest } else { Next::After(BETWEEN_LOOKS) }
             }
             Err(error) => {
                 tracing::debug!("changes of flags cannot be seen at the moment: {error}");
-                unseen.kinds.extend(kinds);
-                let pause = PAUSES.0 * 2_u32.saturating_pow(unseen.failed.min(8));
-                unseen.failed += 1;
+                left.add(unseen);
+                let pause = PAUSES.0 * 2_u32.saturating_pow(left.failed.min(8));
+                left.failed += 1;
                 Next::After(pause.min(PAUSES.1))
             }
+        }
+    }
+}
+
+impl Unseen {
+    fn add(&mut self, kinds: impl IntoIterator<Item = (Tracked, Looks)>) {
+        for (kind, looks) in kinds {
+            let known = self.kinds.entry(kind).or_insert(looks);
+            *known = looks.max(*known);
         }
     }
 }
@@ -300,6 +331,7 @@ fn is_held(listeners: &Arc<Listeners<()>>) -> bool {
 pub struct FlagTrackerBuilder {
     store: Arc<dyn FeatureStore>,
     changes: Option<Arc<dyn ChangeSource>>,
+    store_status: Option<DataStoreStatusProvider>,
 }
 
 impl FlagTrackerBuilder {
@@ -310,10 +342,16 @@ impl FlagTrackerBuilder {
         Self { changes: Some(Arc::new(changes)), ..self }
     }
 
+    /// Sets where the store says how its database does. When that is back after an outage, the store is looked at:
+    /// meanwhile a cache may have answered with what it had. Defaults to nowhere.
+    pub fn store_status(self, store_status: DataStoreStatusProvider) -> Self {
+        Self { store_status: Some(store_status), ..self }
+    }
+
     /// Makes the tracker. The store is not asked for anything.
     #[must_use]
     pub fn build(self) -> FlagTracker {
-        let Self { store, changes } = self;
+        let Self { store, changes, store_status } = self;
         let shared = Arc::new_cyclic(|this: &Weak<Shared>| {
             let this = Weak::clone(this);
             Shared {
@@ -326,8 +364,19 @@ impl FlagTrackerBuilder {
                     this.upgrade().map_or(Next::Rest, |shared| shared.look_at_unseen())
                 }),
                 watch: OnceLock::new(),
+                store_listener: OnceLock::new(),
             }
         });
+        if let Some(store_status) = store_status {
+            let this = Arc::downgrade(&shared);
+            let listener = store_status.add_listener(move |status| {
+                if let Some(shared) = this.upgrade().filter(|_| status.available) {
+                    shared.look_later(&Tracked::ALL, Looks::Twice);
+                }
+            });
+            // Set here, and nowhere else.
+            let _ = shared.store_listener.set(listener);
+        }
         if let Some(changes) = changes {
             let this = Arc::downgrade(&shared);
             let watch = changes.watch(Box::new(move |change| {
@@ -335,10 +384,10 @@ impl FlagTrackerBuilder {
                 match change {
                     Change::Kind(kind) => {
                         if let Some(kind) = Tracked::of(&kind) {
-                            shared.look_later(&[kind]);
+                            shared.look_later(&[kind], Looks::Twice);
                         }
                     }
-                    Change::Anything => shared.look_later(&Tracked::ALL),
+                    Change::Anything => shared.look_later(&Tracked::ALL, Looks::Twice),
                 }
             }));
             // Set here, and nowhere else.

@@ -6,7 +6,7 @@ use std::sync::mpsc::channel;
 
 use flagstore_core::{
     AllData, CacheMode, Change, ChangeSource, ChangeWatch, DataSourceUpdateSink, FeatureStore,
-    FeatureStoreCore, FlagTracker, Item, Kind, SharedChangeSource,
+    FeatureStoreCore, FlagTracker, Item, Kind, SharedChangeSource, StalePolicy,
 };
 use parking_lot::Mutex;
 
@@ -334,6 +334,54 @@ fn changes_of_others_are_announced() {
     assert_eq!(changes.next(), ["a"]);
     notices.tell(Change::Anything);
     changes.are_over(&sink);
+}
+
+/// Whatever the cache does with what is old: it may answer with that first, and ask the database behind it.
+#[test]
+fn changes_of_others_are_announced_by_any_policy() {
+    let policies = [
+        StalePolicy::Evict,
+        StalePolicy::Refresh { max_age: None },
+        StalePolicy::RefreshAsync { max_age: None },
+    ];
+    for policy in policies {
+        let database = Database::default();
+        let notices = Notices::default();
+        let changes = SharedChangeSource::new(notices.clone());
+        let store = cached(&database).stale_policy(policy).changes(changes.clone()).build().unwrap();
+        store.init(&flags([("a", flag(1))])).unwrap();
+        let tracker = FlagTracker::builder(store).changes(changes).build();
+        let changes = Changes::of(&tracker);
+        for version in 2..5 {
+            database.memory.upsert(&Kind::FEATURES, "a", &flag(version)).map(drop).unwrap();
+            notices.tell(Change::Anything);
+            assert_eq!(changes.next(), ["a"], "{policy:?}");
+        }
+    }
+}
+
+/// A cache may answer with what it has while its database is away. What has changed there shows afterwards.
+#[test]
+fn what_changed_during_an_outage_is_announced_after_it() {
+    let database = Database::default();
+    let notices = Notices::default();
+    let changes = SharedChangeSource::new(notices.clone());
+    let policy = StalePolicy::Refresh { max_age: None };
+    let store = cached(&database).stale_policy(policy).changes(changes.clone()).build().unwrap();
+    store.init(&flags([("a", flag(1))])).unwrap();
+    let status = store.status_provider();
+    let tracker = FlagTracker::builder(store.clone()).store_status(status.clone()).changes(changes).build();
+    let changes = Changes::of(&tracker);
+    database.switch_off();
+    assert!(store.upsert(&Kind::FEATURES, "b", &flag(1)).is_err(), "now the outage is known");
+    database.memory.upsert(&Kind::FEATURES, "a", &flag(2)).map(drop).unwrap();
+    notices.tell(Change::Anything);
+    assert!(store.get(&Kind::FEATURES, "c").is_err());
+    database.switch_on();
+    let mut told: Vec<String> = changes.next::<1>().into();
+    while told.last().is_some_and(|key| key != "a") {
+        told.extend(changes.next::<1>());
+    }
 }
 
 /// Tells of changes when it is told to.
