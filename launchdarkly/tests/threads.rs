@@ -15,9 +15,53 @@ fn threads() -> Vec<String> {
     names.filter(|name| name.starts_with("flagstore")).map(|name| name.trim().to_owned()).collect()
 }
 
+/// The threads are those of the whole process, so the tests take turns.
+static TURN: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
+
+/// A stream has no thread and no connection left, whether it works or waits before it tries again.
+#[cfg(feature = "streaming")]
+#[test]
+fn a_stream_ends_also_while_it_waits() {
+    use flagstore_conformance::StandIn;
+    use flagstore_conformance::stand_in::Answer;
+    use flagstore_core::{DataSourceErrorKind, DataSourceState, MemoryStore};
+    use flagstore_launchdarkly::DataSystem;
+    use flagstore_launchdarkly::sources::{LaunchDarklyService, StreamingDataSourceBuilder};
+
+    let _turn = TURN.lock();
+    let launchdarkly = StandIn::start().unwrap();
+    let stream = || {
+        let service = LaunchDarklyService::new("sdk-key").relay_proxy(launchdarkly.url());
+        DataSystem::builder(MemoryStore::new())
+            .data_source(StreamingDataSourceBuilder::new(service))
+            .build()
+            .unwrap()
+    };
+
+    let system = stream();
+    let status = system.data_source_status_provider().unwrap();
+    assert!(status.wait_for(DataSourceState::Valid, LONG));
+    launchdarkly.wait_for_connections(1);
+    assert!(system.close(LONG));
+    wait_until("the end of all threads", || threads().is_empty());
+    launchdarkly.wait_for_connections(0);
+
+    // Refused, it would try again in five minutes.
+    launchdarkly.always(Answer::Status(401));
+    let system = stream();
+    let status = system.data_source_status_provider().unwrap();
+    wait_until("the refusal", || {
+        status.status().last_error.is_some_and(|error| error.kind == DataSourceErrorKind::ErrorResponse)
+    });
+    assert!(system.close(LONG));
+    wait_until("the end of all threads", || threads().is_empty());
+    launchdarkly.wait_for_connections(0);
+}
+
 /// After the end of a data system and of the client above it no thread of ours is left, and no file is open.
 #[test]
 fn nothing_is_left_behind() {
+    let _turn = TURN.lock();
     let folder = tempfile::tempdir().unwrap();
     let open = || {
         let files = std::fs::read_dir("/proc/self/fd").unwrap();
