@@ -127,8 +127,9 @@ fn write(
 ) -> Result<(), StoreError> {
     let since = table.moment();
     match core.upsert(kind, key, item) {
-        Ok(Upsert::Applied) => table.written(kind, key, item, since),
-        Ok(Upsert::Stale(current)) => table.written(kind, key, &current, since),
+        // No other recovery runs beside this one.
+        Ok(Upsert::Applied) => _ = table.written(kind, key, item, since),
+        Ok(Upsert::Stale(current)) => _ = table.written(kind, key, &current, since),
         Err(error) if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout) => {
             return Err(error);
         }

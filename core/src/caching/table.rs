@@ -50,8 +50,12 @@ struct State {
     pending_init_at: Option<Moment>,
     /// Whether an init went through here, so that everything is known where everything is kept.
     had_init: bool,
+    /// How many inits are under way. What comes in meanwhile may have come before them or after them.
+    inits: usize,
     /// Whether a recovery is writing an init, which may overwrite whatever is acknowledged meanwhile.
     is_restoring: bool,
+    /// When it did so the last time.
+    restored_at: Moment,
 }
 
 #[derive(Clone, Default)]
@@ -65,6 +69,8 @@ struct KindState {
     doubted_at: Moment,
     /// When an init replaced everything. What was read before that is of no use any more.
     replaced_at: Moment,
+    /// When anything of it changed.
+    changed_at: Moment,
     pending_init: Option<PendingInit>,
     /// Whether an init of it went through here.
     had_init: bool,
@@ -173,10 +179,30 @@ impl Table {
         self.state.load().moment
     }
 
-    /// Whether an answer for which the database was asked at that moment counts for whoever asks now.
-    pub(super) fn is_settled_since(&self, kind: &Kind, since: Moment) -> bool {
+    /// Whether an answer for which the database was asked at that moment counts for whoever asks for this key, or for
+    /// all, now. Not if something was learnt of it since.
+    pub(super) fn is_settled_since(&self, kind: &Kind, key: Option<&str>, since: Moment) -> bool {
         let state = self.state.load();
-        state.kind(kind).map_or(state.all_aged_at, |of_kind| of_kind.doubted_at) <= since
+        let Some(of_kind) = state.kind(kind) else { return state.all_aged_at <= since };
+        let changed_at = match key {
+            Some(key) => of_kind.items.known(key).map_or(0, |known| known.learnt().at),
+            None => of_kind.changed_at,
+        };
+        self.is_caching() && of_kind.doubted_at <= since && changed_at <= since
+    }
+
+    /// An init sets out. Each ends with [`initialized`](Self::initialized), [`uninitialized`](Self::uninitialized) or
+    /// [`refused`](Self::refused).
+    pub(super) fn begin_init(&self) -> Moment {
+        self.change(|state| {
+            state.inits += 1;
+            state.moment
+        })
+    }
+
+    /// An init has changed nothing.
+    pub(super) fn refused(&self) {
+        self.change(|state| state.inits -= 1);
     }
 
     /// The database has this under the key, or nothing. The answer for whoever has asked: newer, if newer is known.
@@ -185,13 +211,14 @@ impl Table {
         let (is_known, is_behind) = state
             .kind(kind)
             .map_or((false, false), |of_kind| (of_kind.items.known(key).is_some(), self.is_behind(of_kind)));
+        let is_aged = state.now().is_aged;
         drop(state);
         if !self.is_caching() {
             return item;
         }
         if item.is_none() && !is_known {
             // Counts as learnt just after the database was asked.
-            self.missing.insert(Place::new(kind, key), Learnt::at(since + 1));
+            self.missing.insert(Place::new(kind, key), Learnt { is_aged, ..Learnt::at(since + 1) });
             return None;
         }
         if is_behind && !is_known {
@@ -247,18 +274,22 @@ impl Table {
         all
     }
 
-    /// The database has this item: it took the update, or has refused it for this.
-    pub(super) fn written(&self, kind: &Kind, key: &str, item: &Item, since: Moment) {
-        self.change(|state| {
-            let (now, is_restoring) = (state.now(), state.is_restoring);
+    /// The database has this item: it took the update, or has refused it for this. False if a recovery that ended
+    /// meanwhile may have put something older in its place, so that it is pending.
+    pub(super) fn written(&self, kind: &Kind, key: &str, item: &Item, since: Moment) -> bool {
+        let is_safe = self.change(|state| {
+            let (now, is_restoring, was_restored) =
+                (state.now(), state.is_restoring, state.restored_at > since);
             let of_kind = state.kind_mut(kind);
             self.merge(of_kind, key, News::Written(item.clone()), since, now);
-            if is_restoring {
+            if is_restoring || was_restored {
                 let known = Known::to_be_written(of_kind.items.known(key), item, now);
                 of_kind.items.put(key.into(), known);
             }
+            is_restoring || !was_restored
         });
         self.make_room_for(kind, key);
+        is_safe
     }
 
     /// The database may not have this item, and has to be given it once it is back.
@@ -270,10 +301,18 @@ impl Table {
         self.make_room_for(kind, key);
     }
 
-    /// The database has the data of an init, but for what was too large: of that it has what it had before.
-    pub(super) fn initialized(&self, all_data: &AllData, too_large: &[(Kind, String)], since: Moment) {
-        self.change(|state| {
-            let (now, is_restoring) = (state.now(), state.is_restoring);
+    /// The database has the data of an init, but for what was too large: of that it has what it had before. False as for
+    /// [`written`](Self::written).
+    pub(super) fn initialized(
+        &self,
+        all_data: &AllData,
+        too_large: &[(Kind, String)],
+        since: Moment,
+    ) -> bool {
+        let is_safe = self.change(|state| {
+            state.inits -= 1;
+            let (now, was_restored) = (state.now(), state.restored_at > since);
+            let is_restoring = state.is_restoring || was_restored;
             for (kind, _) in all_data.kinds() {
                 let of_kind = state.kind_mut(kind);
                 self.replace(of_kind, kind, all_data, too_large, since, now);
@@ -290,14 +329,17 @@ impl Table {
             }
             state.has_init(since, self.is_caching());
             state.pending_init_at = state.pending_init_at.or(is_restoring.then_some(now.at));
+            state.is_restoring || !was_restored
         });
         all_data.kinds().for_each(|(kind, _)| self.make_room_for_all(kind));
+        is_safe
     }
 
     /// The database has the data that a recovery has written, but for what was too large.
     pub(super) fn restored(&self, all_data: &AllData, too_large: &[(Kind, String)], since: Moment) {
         self.change(|state| {
-            let now = state.now();
+            // It is over for readers, who need not ask again for what it has brought.
+            let now = Learnt { is_aged: state.inits > 0, ..state.now() };
             for (kind, _) in all_data.kinds() {
                 let of_kind = state.kind_mut(kind);
                 let pending: Vec<_> =
@@ -321,6 +363,7 @@ impl Table {
     pub(super) fn uninitialized(&self, all_data: &AllData) {
         let is_shown = self.rules.is_lasting && self.is_caching();
         self.change(|state| {
+            state.inits -= 1;
             let (now, since) = (state.now(), state.moment);
             for (kind, items) in all_data.kinds() {
                 let of_kind = state.kind_mut(kind);
@@ -356,8 +399,9 @@ impl Table {
     ) {
         let before = std::mem::take(&mut of_kind.items);
         let is_too_large = |key: &str| too_large.iter().any(|(of, left)| of == kind && left == key);
-        let mut is_doubted = of_kind.doubted_at > since || too_large.iter().any(|(of, _)| of == kind);
-        let learnt = Learnt { is_aged: of_kind.doubted_at > since, ..now };
+        let mut is_doubted =
+            now.is_aged || of_kind.doubted_at > since || too_large.iter().any(|(of, _)| of == kind);
+        let learnt = Learnt { is_aged: now.is_aged || of_kind.doubted_at > since, ..now };
         let items = all_data.shared_items(kind);
         for (key, item) in items.filter(|(key, _)| self.is_caching() && !is_too_large(key)) {
             of_kind.items.put(Arc::clone(key), Known::initial(item.clone(), learnt));
@@ -483,7 +527,10 @@ impl Table {
 
     /// From now on, until it is over, a recovery writes an init: what is acknowledged meanwhile is to be written again.
     pub(super) fn restoring(&self, is_restoring: bool) {
-        self.change(|state| state.is_restoring = is_restoring);
+        self.change(|state| {
+            state.is_restoring = is_restoring;
+            state.restored_at = state.moment;
+        });
     }
 
     /// The database shows this init, and so something else than what is known from before it.
@@ -553,7 +600,7 @@ impl Table {
 
     fn circumstances(&self, of_kind: &KindState, since: Moment, now: Learnt) -> Circumstances {
         let is_lasting = self.rules.is_lasting && self.is_caching();
-        let now = Learnt { is_aged: of_kind.doubted_at > since, ..now };
+        let now = Learnt { is_aged: now.is_aged || of_kind.doubted_at > since, ..now };
         Circumstances { since, now, is_lasting, is_behind: self.is_behind(of_kind) }
     }
 
@@ -628,7 +675,9 @@ impl State {
                 .push((kind.clone(), KindState { aged_at: at, doubted_at: at, ..KindState::default() }));
             self.kinds.len() - 1
         });
-        &mut self.kinds[index].1
+        let of_kind = &mut self.kinds[index].1;
+        of_kind.changed_at = self.moment;
+        of_kind
     }
 
     /// The database has an init that set out at that moment.
@@ -638,7 +687,7 @@ impl State {
     }
 
     fn now(&self) -> Learnt {
-        Learnt::at(self.moment)
+        Learnt { is_aged: self.inits > 0 || self.is_restoring, ..Learnt::at(self.moment) }
     }
 }
 

@@ -310,12 +310,12 @@ impl Shared {
     }
 
     pub(super) fn board(&self, place: &Place) -> Boarding<Option<Item>> {
-        let counts = |since| self.table.is_caching() && self.table.is_settled_since(&place.kind, since);
+        let counts = |since| self.table.is_settled_since(&place.kind, Some(&place.key), since);
         self.ones.board(place, self.table.moment(), counts)
     }
 
     pub(super) fn board_all(&self, kind: &Kind) -> Boarding<LiveItems> {
-        let counts = |since| self.table.is_caching() && self.table.is_settled_since(kind, since);
+        let counts = |since| self.table.is_settled_since(kind, None, since);
         self.alls.board(kind, self.table.moment(), counts)
     }
 
@@ -373,18 +373,28 @@ impl Shared {
     }
 
     fn init(&self, all_data: &AllData) -> Result<(), StoreError> {
-        let since = self.table.moment();
-        match self.core.init(all_data) {
+        let since = self.table.begin_init();
+        let result = caught(|| self.core.init(all_data)).unwrap_or_else(|panic| {
+            self.table.refused();
+            resume_unwind(panic)
+        });
+        match result {
             Ok(()) => {
-                self.table.initialized(all_data, &[], since);
+                let is_safe = self.table.initialized(all_data, &[], since);
+                self.report_unless(is_safe);
                 Ok(())
             }
             // All others were stored.
             Err(error) if error.kind() == ErrorKind::TooLarge => {
-                self.table.initialized(all_data, error.items(), since);
+                let is_safe = self.table.initialized(all_data, error.items(), since);
+                self.report_unless(is_safe);
                 Err(error)
             }
-            Err(error) => self.not_written(error, || self.table.uninitialized(all_data)),
+            Err(error) if is_away(&error) => self.not_written(error, || self.table.uninitialized(all_data)),
+            Err(error) => {
+                self.table.refused();
+                Err(error)
+            }
         }
     }
 
@@ -396,18 +406,24 @@ impl Shared {
                     Upsert::Applied => item,
                     Upsert::Stale(current) => current,
                 };
-                self.table.written(kind, key, stored, since);
+                let is_safe = self.table.written(kind, key, stored, since);
+                self.report_unless(is_safe);
                 Ok(upsert)
             }
+            Err(error) if !is_away(&error) => Err(error),
             Err(error) => self.not_written(error, || self.table.unwritten(kind, key, item)),
         }
     }
 
-    /// Keeps what a database that is away could not take. What it refuses for what it is, is its caller's to know.
-    fn not_written<T>(&self, error: StoreError, keep: impl FnOnce()) -> Result<T, StoreError> {
-        if !matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout) {
-            return Err(error);
+    /// Has what a recovery may have overwritten written again.
+    fn report_unless(&self, is_safe: bool) {
+        if !is_safe {
+            self.core.report(&"what it acknowledged during a recovery may have been overwritten");
         }
+    }
+
+    /// Keeps what a database that is away could not take.
+    fn not_written<T>(&self, error: StoreError, keep: impl FnOnce()) -> Result<T, StoreError> {
         keep();
         // Once more, because a probe that came between knows nothing of it.
         self.core.report(&error);
@@ -492,6 +508,11 @@ impl Work for Shared {
             };
         }
     }
+}
+
+/// Whether the database may take it later. What it refuses for what it is, is its caller's to know.
+fn is_away(error: &StoreError) -> bool {
+    matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout)
 }
 
 /// What the database answers, or the panic with which it does not.

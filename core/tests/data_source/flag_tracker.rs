@@ -370,7 +370,7 @@ fn what_changed_during_an_outage_is_announced_after_it() {
     let store = cached(&database).stale_policy(policy).changes(changes.clone()).build().unwrap();
     store.init(&flags([("a", flag(1))])).unwrap();
     let status = store.status_provider();
-    let tracker = FlagTracker::builder(store.clone()).store_status(status.clone()).changes(changes).build();
+    let tracker = FlagTracker::builder(store.clone()).store_status(status).changes(changes).build();
     let changes = Changes::of(&tracker);
     database.switch_off();
     assert!(store.upsert(&Kind::FEATURES, "b", &flag(1)).is_err(), "now the outage is known");

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use flagstore_core::StoreError;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
-use launchdarkly_sdk_transport::{HttpTransport, HyperTransport};
+use launchdarkly_sdk_transport::{HttpTransport, HyperTransport, HyperTransportBuilder};
 use launchdarkly_server_sdk::version_string;
 
 use super::transport::Transport;
@@ -202,22 +202,37 @@ impl LaunchDarklyService {
         Ok(tags.join(" "))
     }
 
-    #[cfg(feature = "hyper-rustls-native-roots")]
-    fn default_transport(&self, source: &'static str, _: &Uri) -> Result<Transport, StoreError> {
-        let transport = HyperTransport::builder().connect_timeout(self.connect_timeout).build_https();
-        transport.map(Transport::new).map_err(|error| StoreError::config(source, "transport", error))
-    }
-
-    #[cfg(not(feature = "hyper-rustls-native-roots"))]
+    /// With TLS only where the URL asks for it: who talks to a proxy of his own need not set up any.
     fn default_transport(&self, source: &'static str, uri: &Uri) -> Result<Transport, StoreError> {
+        let builder = HyperTransport::builder().connect_timeout(self.connect_timeout);
         if uri.scheme_str() == Some("https") {
-            let reason = "has no TLS: set one that has, such as HyperTransport::new_https(), or turn on the \
-                          feature hyper-rustls-native-roots of flagstore-launchdarkly";
-            return Err(StoreError::config(source, "transport", reason));
+            return with_tls(builder).map_err(|reason| StoreError::config(source, "transport", reason));
         }
-        let transport = HyperTransport::builder().connect_timeout(self.connect_timeout).build_http();
-        transport.map(Transport::new).map_err(|error| StoreError::config(source, "transport", error))
+        builder
+            .build_http()
+            .map(Transport::new)
+            .map_err(|error| StoreError::config(source, "transport", error))
     }
+}
+
+/// rustls panics where a program has two providers of cryptography and has installed neither of them.
+#[cfg(feature = "hyper-rustls-native-roots")]
+fn with_tls(builder: HyperTransportBuilder) -> Result<Transport, String> {
+    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| builder.build_https())) {
+        Ok(transport) => transport.map(Transport::new).map_err(|error| error.to_string()),
+        Err(_) => Err(
+            "TLS cannot be set up. If the program has several providers of cryptography for rustls, install \
+                       one as its default when the program starts; or set a transport of your own"
+                .to_owned(),
+        ),
+    }
+}
+
+#[cfg(not(feature = "hyper-rustls-native-roots"))]
+fn with_tls(_: HyperTransportBuilder) -> Result<Transport, String> {
+    Err("has no TLS: set one that has, such as HyperTransport::new_https(), or turn on the feature \
+         hyper-rustls-native-roots of flagstore-launchdarkly"
+        .to_owned())
 }
 
 fn is_plain(text: &str) -> bool {
