@@ -23,6 +23,11 @@ impl Learnt {
         Self { at, on: Instant::now(), is_aged: false }
     }
 
+    /// The same, in doubt.
+    pub(crate) fn aged(self) -> Self {
+        Self { is_aged: true, ..self }
+    }
+
     /// For how long it has been known, if that is too long: longer than the time to live, or since before the
     /// moment at which everything like it was put in doubt.
     pub(crate) fn is_stale(&self, aged_at: Moment, time_to_live: Option<Duration>) -> Option<Duration> {
@@ -122,8 +127,7 @@ impl Known {
 
     /// The same, in doubt.
     pub(crate) fn aged(&self) -> Arc<Self> {
-        let learnt = Learnt { is_aged: true, ..self.learnt };
-        Self::new(self.value.clone(), learnt, self.pending.clone())
+        Self::new(self.value.clone(), self.learnt.aged(), self.pending.clone())
     }
 
     /// The same without its value. What is pending is kept, because nobody else has it.
@@ -139,7 +143,7 @@ impl Known {
 
     /// The same without the pending update, which nobody will take.
     pub(crate) fn given_up(&self) -> Option<Arc<Self>> {
-        let learnt = Learnt { is_aged: true, ..self.learnt };
+        let learnt = self.learnt.aged();
         (!matches!(self.value, Value::Nothing)).then(|| Self::new(self.value.clone(), learnt, None))
     }
 
@@ -187,6 +191,8 @@ pub(crate) struct Circumstances {
     pub(crate) is_lasting: bool,
     /// Whether the database is known to lack an init that readers are shown.
     pub(crate) is_behind: bool,
+    /// Whether an init is under way, so that the higher version need not be the newer one.
+    pub(crate) is_unsettled: bool,
 }
 
 /// What is known of a key after this news. The one place where versions are compared.
@@ -226,7 +232,8 @@ pub(crate) fn merge(known: Option<&Arc<Known>>, news: News, given: &Circumstance
     let still_pending = pending
         .filter(|pending| item.as_ref().is_none_or(|item| item.version() < pending.version()))
         .cloned();
-    let counts = compared.is_gt() || !is_overtaken && (compared.is_eq() || !is_unwritten);
+    let is_newer = compared.is_gt() && !(is_overtaken && given.is_unsettled);
+    let counts = is_newer || !is_overtaken && (compared.is_eq() || !is_unwritten);
     match (counts, item) {
         (true, Some(item)) => {
             // The same item again keeps what was decoded of it.
@@ -238,6 +245,7 @@ pub(crate) fn merge(known: Option<&Arc<Known>>, news: News, given: &Circumstance
         (false, _) if pending.is_some() && still_pending.is_none() => {
             known.and_then(|known| known.given_up())
         }
+        (false, _) if given.is_unsettled => known.map(|known| known.aged()),
         (false, _) => known.cloned(),
     }
 }
@@ -259,7 +267,13 @@ mod tests {
     }
 
     fn given(since: Moment, now: Moment) -> Circumstances {
-        Circumstances { since, now: Learnt::at(now), is_lasting: false, is_behind: false }
+        Circumstances {
+            since,
+            now: Learnt::at(now),
+            is_lasting: false,
+            is_behind: false,
+            is_unsettled: false,
+        }
     }
 
     fn read(version: u64) -> News {

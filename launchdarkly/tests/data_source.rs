@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot set itself up may as well panic")]
 
+#[path = "support/stand_in.rs"]
+mod stand_in;
+
 use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -15,6 +18,8 @@ use flagstore_launchdarkly::sources::{
     FileDataSourceBuilder, LaunchDarklyService, PollingDataSourceBuilder, StreamingDataSourceBuilder,
     TestData,
 };
+
+use stand_in::stand_in;
 
 fn main() -> ExitCode {
     run_sources([
@@ -38,7 +43,7 @@ impl SourceFixture for Streaming {
     fn open(&self) -> Box<dyn Origin> {
         let of =
             |service| Box::new(StreamingDataSourceBuilder::new(service).initial_reconnect_delay(SOON)) as _;
-        Box::new(Service { service: StandIn::start().unwrap(), of })
+        Box::new(Service { service: stand_in(), of })
     }
 }
 
@@ -52,7 +57,7 @@ impl SourceFixture for Polling {
     fn open(&self) -> Box<dyn Origin> {
         let of =
             |service| Box::new(PollingDataSourceBuilder::new(service).poll_interval_for_tests(SOON)) as _;
-        Box::new(Service { service: StandIn::start().unwrap(), of })
+        Box::new(Service { service: stand_in(), of })
     }
 }
 

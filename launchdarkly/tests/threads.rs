@@ -2,6 +2,9 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot set itself up may as well panic")]
 
+#[cfg(feature = "streaming")]
+#[path = "support/stand_in.rs"]
+mod stand_in;
 #[path = "data_system/support.rs"]
 mod support;
 
@@ -22,14 +25,13 @@ static TURN: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
 #[cfg(feature = "streaming")]
 #[test]
 fn a_stream_ends_also_while_it_waits() {
-    use flagstore_conformance::StandIn;
     use flagstore_conformance::stand_in::Answer;
     use flagstore_core::{DataSourceErrorKind, DataSourceState, MemoryStore};
     use flagstore_launchdarkly::DataSystem;
     use flagstore_launchdarkly::sources::{LaunchDarklyService, StreamingDataSourceBuilder};
 
     let _turn = TURN.lock();
-    let launchdarkly = StandIn::start().unwrap();
+    let launchdarkly = stand_in::stand_in();
     let stream = || {
         let service = LaunchDarklyService::new("sdk-key").relay_proxy(launchdarkly.url());
         DataSystem::builder(MemoryStore::new())

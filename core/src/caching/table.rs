@@ -99,6 +99,17 @@ pub(super) enum Look<T> {
     Unknown,
 }
 
+/// Whether an init ran at the same time as a call. Then nobody knows which of the two was first, and the higher version
+/// need not be the newer one.
+#[derive(Clone, Copy, PartialEq)]
+enum Overlap {
+    None,
+    /// It is not over yet.
+    UnderWay,
+    /// It has ended since.
+    Over,
+}
+
 /// Everything that the database has not taken.
 #[derive(Default)]
 pub(super) struct Pending {
@@ -207,38 +218,40 @@ impl Table {
 
     /// The database has this under the key, or nothing. The answer for whoever has asked: newer, if newer is known.
     pub(super) fn read(&self, kind: &Kind, key: &str, item: Option<Item>, since: Moment) -> Option<Item> {
-        let state = self.state.load();
-        let (is_known, is_behind) = state
-            .kind(kind)
-            .map_or((false, false), |of_kind| (of_kind.items.known(key).is_some(), self.is_behind(of_kind)));
-        let is_aged = state.now().is_aged;
-        drop(state);
         if !self.is_caching() {
             return item;
         }
-        if item.is_none() && !is_known {
+        if item.is_none() && self.is_unknown(kind, key, since) {
             // Counts as learnt just after the database was asked.
-            self.missing.insert(Place::new(kind, key), Learnt { is_aged, ..Learnt::at(since + 1) });
-            return None;
-        }
-        if is_behind && !is_known {
-            // The init that the database lacks has removed it.
+            self.missing.insert(Place::new(kind, key), Learnt::at(since + 1));
             return None;
         }
         let answer = self.change(|state| {
-            let now = state.now();
+            let (now, overlap) = (state.now(), state.overlap(kind, since));
             let of_kind = state.kind_mut(kind);
-            if of_kind.replaced_at > since {
+            if overlap == Overlap::None || self.shows_what_is_unwritten(of_kind, key) {
+                self.merge(of_kind, key, News::Read(item.clone()), since, now);
+            } else {
+                // Newer than what is known, perhaps, and older than what comes next.
+                of_kind.doubt(key, now);
                 return item;
             }
-            self.merge(of_kind, key, News::Read(item.clone()), since, now);
             match of_kind.items.known(key) {
                 Some(known) if known.item().is_some() => known.item().cloned(),
+                // The init that the database lacks has removed it.
+                None if self.is_behind(of_kind) => None,
                 _ => item,
             }
         });
         self.make_room_for(kind, key);
         answer
+    }
+
+    /// Whether nothing is known of the key, and no init has put in doubt what was read since then.
+    fn is_unknown(&self, kind: &Kind, key: &str, since: Moment) -> bool {
+        let state = self.state.load();
+        let is_known = state.kind(kind).is_some_and(|of_kind| of_kind.items.known(key).is_some());
+        !is_known && state.overlap(kind, since) == Overlap::None
     }
 
     /// The database has these, and no others. All that is live, newer where newer is known.
@@ -247,9 +260,13 @@ impl Table {
             return items.by_key.into_iter().collect();
         }
         let all = self.change(|state| {
-            let now = state.now();
+            let (now, overlap) = (state.now(), state.overlap(kind, since));
             let of_kind = state.kind_mut(kind);
-            if of_kind.replaced_at > since {
+            let is_unwritten =
+                self.is_behind(of_kind) || self.is_lasting() && of_kind.pending_items().next().is_some();
+            if overlap != Overlap::None && !is_unwritten {
+                // Each may be newer than what is known of it, and older than what comes next.
+                of_kind.age(now.at);
                 return items.by_key.into_iter().collect();
             }
             let before = std::mem::take(&mut of_kind.items);
@@ -361,7 +378,7 @@ impl Table {
 
     /// The database may not have the data of an init, and has to be given it once it is back.
     pub(super) fn uninitialized(&self, all_data: &AllData) {
-        let is_shown = self.rules.is_lasting && self.is_caching();
+        let is_shown = self.is_lasting();
         self.change(|state| {
             state.inits -= 1;
             let (now, since) = (state.now(), state.moment);
@@ -406,7 +423,8 @@ impl Table {
         for (key, item) in items.filter(|(key, _)| self.is_caching() && !is_too_large(key)) {
             of_kind.items.put(Arc::clone(key), Known::initial(item.clone(), learnt));
         }
-        let given = Circumstances { since, now: learnt, is_lasting: false, is_behind: false };
+        let given =
+            Circumstances { since, now: learnt, is_lasting: false, is_behind: false, is_unsettled: false };
         for (key, known) in before.all_known() {
             if known.learnt().at > since {
                 let initial = of_kind.items.known(key).and_then(|known| known.item()).cloned();
@@ -431,11 +449,7 @@ impl Table {
         self.change(|state| {
             let now = state.now();
             let of_kind = state.kind_mut(kind);
-            of_kind.doubted_at = now.at;
-            of_kind.all = of_kind.all.map(|all| Learnt { is_aged: true, ..all });
-            if let Some(known) = of_kind.items.known(key).map(|known| known.aged()) {
-                of_kind.items.put(key.into(), known);
-            }
+            of_kind.doubt(key, now);
         });
     }
 
@@ -599,14 +613,26 @@ impl Table {
     }
 
     fn circumstances(&self, of_kind: &KindState, since: Moment, now: Learnt) -> Circumstances {
-        let is_lasting = self.rules.is_lasting && self.is_caching();
+        let is_unsettled = now.is_aged;
         let now = Learnt { is_aged: now.is_aged || of_kind.doubted_at > since, ..now };
-        Circumstances { since, now, is_lasting, is_behind: self.is_behind(of_kind) }
+        let (is_lasting, is_behind) = (self.is_lasting(), self.is_behind(of_kind));
+        Circumstances { since, now, is_lasting, is_behind, is_unsettled }
+    }
+
+    /// Whether readers go on with what the database has not taken.
+    fn is_lasting(&self) -> bool {
+        self.rules.is_lasting && self.is_caching()
+    }
+
+    /// Whether readers of this key are shown what the database has not taken.
+    fn shows_what_is_unwritten(&self, of_kind: &KindState, key: &str) -> bool {
+        let is_pending = of_kind.items.known(key).is_some_and(|known| known.pending().is_some());
+        self.is_behind(of_kind) || self.is_lasting() && is_pending
     }
 
     /// Whether readers are shown an init of this kind that the database has not taken.
     fn is_behind(&self, of_kind: &KindState) -> bool {
-        self.rules.is_lasting && self.is_caching() && of_kind.pending_init.is_some()
+        self.is_lasting() && of_kind.pending_init.is_some()
     }
 
     /// Makes the next state. What is not needed any more is dropped after the lock: a decoded value is the user's.
@@ -680,6 +706,17 @@ impl State {
         of_kind
     }
 
+    /// What an init has to do with a call that set out at that moment.
+    fn overlap(&self, kind: &Kind, since: Moment) -> Overlap {
+        if self.inits > 0 || self.is_restoring {
+            Overlap::UnderWay
+        } else if self.kind(kind).is_some_and(|of_kind| of_kind.replaced_at > since) {
+            Overlap::Over
+        } else {
+            Overlap::None
+        }
+    }
+
     /// The database has an init that set out at that moment.
     fn has_init(&mut self, since: Moment, is_caching: bool) {
         (self.is_initialized, self.had_init) = (true, is_caching);
@@ -698,5 +735,14 @@ impl KindState {
 
     fn age(&mut self, at: Moment) {
         (self.aged_at, self.doubted_at) = (at, at);
+    }
+
+    /// What is known of this key, alone or among all, has to be asked for again.
+    fn doubt(&mut self, key: &str, now: Learnt) {
+        self.doubted_at = now.at;
+        self.all = self.all.map(Learnt::aged);
+        if let Some(known) = self.items.known(key).map(|known| known.aged()) {
+            self.items.put(key.into(), known);
+        }
     }
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use flagstore_conformance::StandIn;
 use flagstore_core::{
     AllData, CachingStoreWrapper, DataSourceErrorInfo, DataSourceErrorKind, DataSourceFactory,
     DataSourceState, DataSourceStatusProvider, DataSourceUpdateSink, FeatureStore, Item, Kind, MemoryStore,
@@ -63,9 +62,9 @@ impl Drop for Fed {
     }
 }
 
-pub(super) fn stand_in() -> StandIn {
-    StandIn::start().unwrap()
-}
+#[path = "../../tests/support/stand_in.rs"]
+mod stand_in;
+pub(super) use stand_in::stand_in;
 
 pub(super) fn flag(key: &str, version: u64) -> Item {
     Item::parse(format!(r#"{{"key":"{key}", "version":{version},"on" : true}}"#)).unwrap()

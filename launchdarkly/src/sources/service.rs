@@ -1,9 +1,10 @@
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use flagstore_core::StoreError;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
-use launchdarkly_sdk_transport::{HttpTransport, HyperTransport, HyperTransportBuilder};
+use launchdarkly_sdk_transport::{HttpTransport, HyperTransport};
 use launchdarkly_server_sdk::version_string;
 
 use super::transport::Transport;
@@ -202,37 +203,30 @@ impl LaunchDarklyService {
         Ok(tags.join(" "))
     }
 
-    /// With TLS only where the URL asks for it: who talks to a proxy of his own need not set up any.
+    /// One of the SDK's own kind, with TLS where the crate was built with it.
     fn default_transport(&self, source: &'static str, uri: &Uri) -> Result<Transport, StoreError> {
-        let builder = HyperTransport::builder().connect_timeout(self.connect_timeout);
-        if uri.scheme_str() == Some("https") {
-            return with_tls(builder).map_err(|reason| StoreError::config(source, "transport", reason));
+        let refused = |reason: &dyn fmt::Display| StoreError::config(source, "transport", reason);
+        if cfg!(not(feature = "hyper-rustls-native-roots")) && uri.scheme_str() == Some("https") {
+            return Err(refused(
+                &"has no TLS: set one that has, such as HyperTransport::new_https(), or turn on the feature \
+                  hyper-rustls-native-roots of flagstore-launchdarkly",
+            ));
         }
-        builder
-            .build_http()
-            .map(Transport::new)
-            .map_err(|error| StoreError::config(source, "transport", error))
+        let builder = HyperTransport::builder().connect_timeout(self.connect_timeout);
+        #[cfg(feature = "hyper-rustls-native-roots")]
+        let build = || builder.build_https();
+        #[cfg(not(feature = "hyper-rustls-native-roots"))]
+        let build = || builder.build_http();
+        // Also without TLS it sets up a proxy's, and rustls panics where a program has two providers of cryptography
+        // and has installed neither of them.
+        match catch_unwind(AssertUnwindSafe(build)) {
+            Ok(transport) => transport.map(Transport::new).map_err(|error| refused(&error)),
+            Err(_) => Err(refused(
+                &"TLS cannot be set up. If the program has several providers of cryptography for rustls, install one \
+                  as its default when it starts; or set a transport of your own",
+            )),
+        }
     }
-}
-
-/// rustls panics where a program has two providers of cryptography and has installed neither of them.
-#[cfg(feature = "hyper-rustls-native-roots")]
-fn with_tls(builder: HyperTransportBuilder) -> Result<Transport, String> {
-    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| builder.build_https())) {
-        Ok(transport) => transport.map(Transport::new).map_err(|error| error.to_string()),
-        Err(_) => Err(
-            "TLS cannot be set up. If the program has several providers of cryptography for rustls, install \
-                       one as its default when the program starts; or set a transport of your own"
-                .to_owned(),
-        ),
-    }
-}
-
-#[cfg(not(feature = "hyper-rustls-native-roots"))]
-fn with_tls(_: HyperTransportBuilder) -> Result<Transport, String> {
-    Err("has no TLS: set one that has, such as HyperTransport::new_https(), or turn on the feature \
-         hyper-rustls-native-roots of flagstore-launchdarkly"
-        .to_owned())
 }
 
 fn is_plain(text: &str) -> bool {

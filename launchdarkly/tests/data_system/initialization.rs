@@ -76,15 +76,15 @@ fn the_wait_has_an_end() {
 #[test]
 fn with_a_source_the_cache_lasts() {
     let system = DataSystem::builder(MemoryStore::new()).data_source(Manual::default()).build().unwrap();
-    assert_eq!(system.store().to_string(), "Cached(forever, Memory)");
+    assert_eq!(system.store().to_string(), "Cached(forever, Watched(Memory))");
     let system = DataSystem::builder(MemoryStore::new()).build().unwrap();
-    assert_eq!(system.store().to_string(), "Cached(15s, Memory)");
+    assert_eq!(system.store().to_string(), "Cached(15s, Watched(Memory))");
     let system = DataSystem::builder(MemoryStore::new())
         .data_source(Manual::default())
         .cache(|cache| cache.mode(CacheMode::For(Duration::from_secs(5))))
         .build()
         .unwrap();
-    assert_eq!(system.store().to_string(), "Cached(5s, Memory)");
+    assert_eq!(system.store().to_string(), "Cached(5s, Watched(Memory))");
 }
 
 /// What is wrong is named.

@@ -4,4 +4,6 @@
 
 mod official;
 mod outages;
+#[path = "../support/stand_in.rs"]
+mod stand_in;
 mod support;

@@ -11,6 +11,7 @@ use flagstore_launchdarkly::launchdarkly_sdk_transport::HyperTransport;
 use flagstore_launchdarkly::sources::{LaunchDarklyService, StreamingDataSourceBuilder};
 use launchdarkly_server_sdk as sdk;
 
+use crate::stand_in::stand_in;
 use crate::support::{LONG, flag, flags, wait_until};
 
 /// A client with the official streaming source, on a runtime of its own, when it has its flags.
@@ -40,7 +41,7 @@ fn official(service: &StandIn) -> (sdk::Client, tokio::runtime::Runtime) {
 #[test]
 fn a_silent_stream_is_noticed_and_the_official_source_hangs() {
     let service = || {
-        let service = StandIn::start().unwrap();
+        let service = stand_in();
         service.init(&flags([("a", 1)]));
         service
     };
@@ -72,7 +73,7 @@ fn a_silent_stream_is_noticed_and_the_official_source_hangs() {
 /// What the official one is told, ours is told as well, on one service.
 #[test]
 fn both_follow_the_same_service() {
-    let service = StandIn::start().unwrap();
+    let service = stand_in();
     service.init(&flags([("a", 1)]));
     let (client, _runtime) = official(&service);
     let store = CachingStoreWrapper::builder(MemoryStore::new()).build().unwrap();

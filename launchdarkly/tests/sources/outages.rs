@@ -8,6 +8,7 @@ use flagstore_launchdarkly::DataSystem;
 use flagstore_launchdarkly::sources::{LaunchDarklyService, StreamingDataSourceBuilder};
 use flagstore_sqlite::SqliteStore;
 
+use crate::stand_in::stand_in;
 use crate::support::{LONG, flag, flags, wait_until};
 
 /// What came while the database was locked by somebody is there afterwards, and the stream was never opened anew.
@@ -15,7 +16,7 @@ use crate::support::{LONG, flag, flags, wait_until};
 fn what_comes_while_the_database_is_locked_is_stored_afterwards() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("flags.db");
-    let service = StandIn::start().unwrap();
+    let service = stand_in();
     service.init(&flags([("a", 1)]));
     let store = SqliteStore::builder(&path).timeout(Duration::from_millis(200)).build().unwrap();
     let builder =
@@ -48,7 +49,7 @@ fn the_last_run_counts_while_the_service_is_away() {
         let store = SqliteStore::builder(&path).build().unwrap();
         DataSystem::builder(store).data_source(builder).build().unwrap()
     };
-    let service = StandIn::start().unwrap();
+    let service = stand_in();
     service.init(&flags([("a", 1)]));
     let first = system(service.url());
     assert!(first.data_source_status_provider().unwrap().wait_for(DataSourceState::Valid, LONG));
