@@ -191,8 +191,6 @@ pub(crate) struct Circumstances {
     pub(crate) is_lasting: bool,
     /// Whether the database is known to lack an init that readers are shown.
     pub(crate) is_behind: bool,
-    /// Whether an init is under way, so that the higher version need not be the newer one.
-    pub(crate) is_unsettled: bool,
 }
 
 /// What is known of a key after this news. The one place where versions are compared.
@@ -232,8 +230,7 @@ pub(crate) fn merge(known: Option<&Arc<Known>>, news: News, given: &Circumstance
     let still_pending = pending
         .filter(|pending| item.as_ref().is_none_or(|item| item.version() < pending.version()))
         .cloned();
-    let is_newer = compared.is_gt() && !(is_overtaken && given.is_unsettled);
-    let counts = is_newer || !is_overtaken && (compared.is_eq() || !is_unwritten);
+    let counts = compared.is_gt() || !is_overtaken && (compared.is_eq() || !is_unwritten);
     match (counts, item) {
         (true, Some(item)) => {
             // The same item again keeps what was decoded of it.
@@ -245,7 +242,6 @@ pub(crate) fn merge(known: Option<&Arc<Known>>, news: News, given: &Circumstance
         (false, _) if pending.is_some() && still_pending.is_none() => {
             known.and_then(|known| known.given_up())
         }
-        (false, _) if given.is_unsettled => known.map(|known| known.aged()),
         (false, _) => known.cloned(),
     }
 }
@@ -267,13 +263,7 @@ mod tests {
     }
 
     fn given(since: Moment, now: Moment) -> Circumstances {
-        Circumstances {
-            since,
-            now: Learnt::at(now),
-            is_lasting: false,
-            is_behind: false,
-            is_unsettled: false,
-        }
+        Circumstances { since, now: Learnt::at(now), is_lasting: false, is_behind: false }
     }
 
     fn read(version: u64) -> News {

@@ -99,17 +99,6 @@ pub(super) enum Look<T> {
     Unknown,
 }
 
-/// Whether an init ran at the same time as a call. Then nobody knows which of the two was first, and the higher version
-/// need not be the newer one.
-#[derive(Clone, Copy, PartialEq)]
-enum Overlap {
-    None,
-    /// It is not over yet.
-    UnderWay,
-    /// It has ended since.
-    Over,
-}
-
 /// Everything that the database has not taken.
 #[derive(Default)]
 pub(super) struct Pending {
@@ -227,17 +216,19 @@ impl Table {
             return None;
         }
         let answer = self.change(|state| {
-            let (now, overlap) = (state.now(), state.overlap(kind, since));
+            let (now, overlaps_init) = (state.now(), state.overlaps_init(kind, since));
             let of_kind = state.kind_mut(kind);
-            if overlap == Overlap::None || self.shows_what_is_unwritten(of_kind, key) {
-                self.merge(of_kind, key, News::Read(item.clone()), since, now);
-            } else {
+            let is_unwritten = self.shows_what_is_unwritten(of_kind, key);
+            if overlaps_init && !is_unwritten {
                 // Newer than what is known, perhaps, and older than what comes next.
                 of_kind.doubt(key, now);
                 return item;
             }
-            match of_kind.items.known(key) {
-                Some(known) if known.item().is_some() => known.item().cloned(),
+            // What is in doubt must not pass for what the database has just said.
+            let is_doubted = of_kind.doubted_at > since;
+            self.merge(of_kind, key, News::Read(item.clone()), since, now);
+            match of_kind.items.known(key).map(|known| known.item()) {
+                Some(Some(known)) if is_unwritten || !is_doubted => Some(known.clone()),
                 // The init that the database lacks has removed it.
                 None if self.is_behind(of_kind) => None,
                 _ => item,
@@ -251,7 +242,7 @@ impl Table {
     fn is_unknown(&self, kind: &Kind, key: &str, since: Moment) -> bool {
         let state = self.state.load();
         let is_known = state.kind(kind).is_some_and(|of_kind| of_kind.items.known(key).is_some());
-        !is_known && state.overlap(kind, since) == Overlap::None
+        !is_known && !state.overlaps_init(kind, since)
     }
 
     /// The database has these, and no others. All that is live, newer where newer is known.
@@ -260,15 +251,17 @@ impl Table {
             return items.by_key.into_iter().collect();
         }
         let all = self.change(|state| {
-            let (now, overlap) = (state.now(), state.overlap(kind, since));
+            let (now, overlaps_init) = (state.now(), state.overlaps_init(kind, since));
             let of_kind = state.kind_mut(kind);
             let is_unwritten =
                 self.is_behind(of_kind) || self.is_lasting() && of_kind.pending_items().next().is_some();
-            if overlap != Overlap::None && !is_unwritten {
+            if overlaps_init && !is_unwritten {
                 // Each may be newer than what is known of it, and older than what comes next.
                 of_kind.age(now.at);
                 return items.by_key.into_iter().collect();
             }
+            let answer = (of_kind.doubted_at > since && !is_unwritten)
+                .then(|| items.by_key.iter().map(|(key, item)| (key.clone(), item.clone())).collect());
             let before = std::mem::take(&mut of_kind.items);
             let given = self.circumstances(of_kind, since, now);
             for (key, known) in before.all_known() {
@@ -285,7 +278,7 @@ impl Table {
             }
             of_kind.all = Some(given.now);
             of_kind.is_all_asked_for = Arc::default();
-            of_kind.items.clone()
+            answer.unwrap_or_else(|| of_kind.items.clone())
         });
         self.make_room_for_all(kind);
         all
@@ -297,8 +290,12 @@ impl Table {
         let is_safe = self.change(|state| {
             let (now, is_restoring, was_restored) =
                 (state.now(), state.is_restoring, state.restored_at > since);
+            let overlaps_init = state.overlaps_init(kind, since);
             let of_kind = state.kind_mut(kind);
             self.merge(of_kind, key, News::Written(item.clone()), since, now);
+            if overlaps_init {
+                of_kind.doubt(key, now);
+            }
             if is_restoring || was_restored {
                 let known = Known::to_be_written(of_kind.items.known(key), item, now);
                 of_kind.items.put(key.into(), known);
@@ -423,8 +420,7 @@ impl Table {
         for (key, item) in items.filter(|(key, _)| self.is_caching() && !is_too_large(key)) {
             of_kind.items.put(Arc::clone(key), Known::initial(item.clone(), learnt));
         }
-        let given =
-            Circumstances { since, now: learnt, is_lasting: false, is_behind: false, is_unsettled: false };
+        let given = Circumstances { since, now: learnt, is_lasting: false, is_behind: false };
         for (key, known) in before.all_known() {
             if known.learnt().at > since {
                 let initial = of_kind.items.known(key).and_then(|known| known.item()).cloned();
@@ -613,10 +609,8 @@ impl Table {
     }
 
     fn circumstances(&self, of_kind: &KindState, since: Moment, now: Learnt) -> Circumstances {
-        let is_unsettled = now.is_aged;
         let now = Learnt { is_aged: now.is_aged || of_kind.doubted_at > since, ..now };
-        let (is_lasting, is_behind) = (self.is_lasting(), self.is_behind(of_kind));
-        Circumstances { since, now, is_lasting, is_behind, is_unsettled }
+        Circumstances { since, now, is_lasting: self.is_lasting(), is_behind: self.is_behind(of_kind) }
     }
 
     /// Whether readers go on with what the database has not taken.
@@ -706,15 +700,12 @@ impl State {
         of_kind
     }
 
-    /// What an init has to do with a call that set out at that moment.
-    fn overlap(&self, kind: &Kind, since: Moment) -> Overlap {
-        if self.inits > 0 || self.is_restoring {
-            Overlap::UnderWay
-        } else if self.kind(kind).is_some_and(|of_kind| of_kind.replaced_at > since) {
-            Overlap::Over
-        } else {
-            Overlap::None
-        }
+    /// Whether an init was under way at the same time as a call that set out at that moment. Nobody knows which of the
+    /// two was first, and the higher version need not be the newer one.
+    fn overlaps_init(&self, kind: &Kind, since: Moment) -> bool {
+        self.inits > 0
+            || self.is_restoring
+            || self.kind(kind).is_some_and(|of_kind| of_kind.replaced_at > since)
     }
 
     /// The database has an init that set out at that moment.
