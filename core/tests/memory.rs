@@ -5,8 +5,8 @@ use flagstore_core::{AllData, CachingStoreWrapper, FeatureStore, Item, Kind, Mem
 #[global_allocator]
 static ALLOCATOR: dhat::Alloc = dhat::Alloc;
 
-/// 10 000 flags of 1 KB that nobody has decoded take at most half as much again as their JSON, with all their
-/// keys, both as single items and as all items.
+/// 10 000 flags of 1 KB that nobody has decoded take at most 1.35 times their JSON, with all their keys, both as single
+/// items and as all items.
 #[test]
 fn a_cached_flag_takes_little_more_than_its_json() -> Result<(), Box<dyn std::error::Error>> {
     const FLAGS: usize = 10_000;
@@ -21,6 +21,6 @@ fn a_cached_flag_takes_little_more_than_its_json() -> Result<(), Box<dyn std::er
     store.core().init(&AllData::new().with(Kind::FEATURES, Vec::<(String, Item)>::new()))?;
     let taken = dhat::HeapStats::get().curr_bytes - before;
     assert_eq!(store.all(&Kind::FEATURES)?.len(), FLAGS);
-    assert!(taken * 2 <= json * 3, "{:.2} times the JSON", taken as f64 / json as f64);
+    assert!(taken * 100 <= json * 135, "{:.2} times the JSON", taken as f64 / json as f64);
     Ok(())
 }
