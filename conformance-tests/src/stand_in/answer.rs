@@ -12,6 +12,8 @@ pub enum Answer {
     Redirect(u16, String),
     /// Status 200 with these bytes as a whole body.
     Body(Vec<u8>),
+    /// Status 200 with this `Content-Encoding` and these bytes as a whole body.
+    Encoded(String, Vec<u8>),
     /// A stream that begins with these bytes and stays open.
     Stream(Vec<u8>),
     /// These bytes instead of HTTP, and then the end of the connection.

@@ -313,6 +313,9 @@ impl Connection {
                 self.write(&http::response(status, &[("Location", &location)], b""))?;
             }
             Answer::Body(body) => self.write(&http::response(200, &[], &body))?,
+            Answer::Encoded(encoding, body) => {
+                self.write(&http::response(200, &[("Content-Encoding", &encoding)], &body))?;
+            }
             Answer::Stream(bytes) => return self.stream(reader, |_| bytes).map(|()| false),
             Answer::Raw(bytes) => return self.write(&bytes).map(|()| false),
             Answer::CutOff(bytes) => {

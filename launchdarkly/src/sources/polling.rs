@@ -16,7 +16,7 @@ use super::service::LaunchDarklyService;
 use super::threaded::{Threaded, Work};
 
 /// The data of LaunchDarkly or a Relay Proxy, asked for again and again. The service is told what is there already,
-/// and what has not changed is neither sent nor stored.
+/// and what has not changed is neither sent nor stored. What has changed may come compressed (gzip).
 ///
 /// A poll that fails is followed by the next one at the interval. What LaunchDarkly refuses (401, 403, 404 ...) is
 /// tried again after five minutes, then ten, up to an hour, never sooner than at the interval, and never given up;

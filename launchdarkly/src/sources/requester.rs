@@ -1,8 +1,10 @@
+use std::io::Read;
 use std::time::Duration;
 
 use flagstore_core::{AllData, DataSourceErrorInfo, DataSourceErrorKind, Requested};
+use flate2::read::GzDecoder;
 use futures_util::StreamExt;
-use http::header::{ETAG, IF_NONE_MATCH};
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, ETAG, IF_NONE_MATCH};
 use http::{HeaderValue, Request, StatusCode, Uri};
 use launchdarkly_sdk_transport::{ByteStream, HttpTransport, TransportError};
 use parking_lot::Mutex;
@@ -17,6 +19,9 @@ pub(super) struct HttpRequester {
     transport: Transport,
     etag: Mutex<Option<HeaderValue>>,
 }
+
+/// The encoding that is asked for, and the only one that is understood.
+const GZIP: &str = "gzip";
 
 type Error = (DataSourceErrorInfo, Failure);
 
@@ -34,6 +39,8 @@ impl HttpRequester {
         let mut request = Request::new(None);
         *request.uri_mut() = self.endpoint.uri.clone();
         *request.headers_mut() = self.endpoint.headers.clone();
+        // Flags are much the same text again and again, of which little is left.
+        request.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static(GZIP));
         if let Some(etag) = self.etag.lock().clone().filter(|_| !even_if_unchanged) {
             request.headers_mut().insert(IF_NONE_MATCH, etag);
         }
@@ -46,8 +53,9 @@ impl HttpRequester {
             status => return Err(refusal(status.as_u16())),
         }
         let etag = response.headers().get(ETAG).cloned();
+        let encoding = response.headers().get(CONTENT_ENCODING).cloned();
         let body = whole(response.into_body()).await.map_err(|error| network(&error))?;
-        let all_data = parse(&body)?;
+        let all_data = parse(&unpacked(body, encoding.as_ref())?)?;
         *self.etag.lock() = etag;
         Ok(Requested::AllData(all_data))
     }
@@ -61,12 +69,25 @@ async fn whole(mut body: ByteStream) -> Result<Vec<u8>, TransportError> {
     Ok(whole)
 }
 
+fn unpacked(body: Vec<u8>, encoding: Option<&HeaderValue>) -> Result<Vec<u8>, Error> {
+    let Some(encoding) = encoding else { return Ok(body) };
+    if encoding != GZIP {
+        return Err(unreadable(format!("is encoded as {encoding:?}, and not as {GZIP}")));
+    }
+    let mut unpacked = Vec::new();
+    match GzDecoder::new(&*body).read_to_end(&mut unpacked) {
+        Ok(_) => Ok(unpacked),
+        Err(error) => Err(unreadable(format!("is not {GZIP}: {error}"))),
+    }
+}
+
 fn parse(body: &[u8]) -> Result<AllData, Error> {
-    let unreadable = |reason: String| {
-        (DataSourceErrorInfo::new(DataSourceErrorKind::InvalidData, reason), Failure::Passing)
-    };
     let text = std::str::from_utf8(body).map_err(|error| unreadable(error.to_string()))?;
     AllData::from_json(text).map_err(|error| unreadable(error.to_string()))
+}
+
+fn unreadable(reason: String) -> Error {
+    (DataSourceErrorInfo::new(DataSourceErrorKind::InvalidData, reason), Failure::Passing)
 }
 
 fn network(error: &TransportError) -> Error {

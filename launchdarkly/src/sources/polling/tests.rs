@@ -1,3 +1,5 @@
+use std::io::Read;
+
 use flagstore_conformance::stand_in::Answer;
 use flagstore_core::{AllData, CachingStoreWrapper, DataSourceState, FeatureStore, Kind, MemoryStore};
 use parking_lot::Mutex;
@@ -28,6 +30,31 @@ fn polls_fill_the_store_and_follow() {
     time.advance(30 * SECOND);
     fed.wait_for_flag("a", Some(2));
     fed.wait_for_flag("b", None);
+}
+
+/// The service may send it in far fewer bytes.
+#[test]
+fn what_is_compressed_is_unpacked() {
+    let service = stand_in();
+    let (clock, time, sleeps) = TestClock::new();
+    service.next(Answer::Encoded(
+        "gzip".to_owned(),
+        gzip(br#"{"flags":{"a":{"key":"a","version":7}},"segments":{}}"#),
+    ));
+    let fed = Fed::by(&polling(service.url()).clock(clock));
+    fed.wait_for_flag("a", Some(7));
+    assert_eq!(service.requests()[0].header("accept-encoding"), Some("gzip"));
+    // A service that compresses nothing is understood as well.
+    service.init(&flags([("a", 8)]));
+    assert_eq!(sleeps.recv_timeout(LONG), Ok(30 * SECOND));
+    time.advance(30 * SECOND);
+    fed.wait_for_flag("a", Some(8));
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut packed = Vec::new();
+    flate2::read::GzEncoder::new(bytes, flate2::Compression::fast()).read_to_end(&mut packed).unwrap();
+    packed
 }
 
 /// What has not changed is neither sent nor written: by what is in the store, it was not touched.
@@ -94,6 +121,9 @@ fn what_may_pass_is_polled_again_at_the_interval() {
         (Answer::Body(b"<html>".to_vec()), DataSourceErrorKind::InvalidData),
         (Answer::Body(b"{}".to_vec()), DataSourceErrorKind::InvalidData),
         (Answer::Body(b"\xff".to_vec()), DataSourceErrorKind::InvalidData),
+        (Answer::Encoded("gzip".to_owned(), b"{}".to_vec()), DataSourceErrorKind::InvalidData),
+        (Answer::Encoded("gzip".to_owned(), gzip(b"{}")[..15].to_vec()), DataSourceErrorKind::InvalidData),
+        (Answer::Encoded("br".to_owned(), b"{}".to_vec()), DataSourceErrorKind::InvalidData),
         (Answer::Raw(b"what?\r\n\r\n".to_vec()), DataSourceErrorKind::NetworkError),
         (Answer::Status(304), DataSourceErrorKind::ErrorResponse),
     ] {
