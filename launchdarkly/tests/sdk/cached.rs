@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use flagstore_core::{CacheMode, CachingStoreWrapper, DataStoreStatus, FeatureStore, Item, Kind, Upsert};
-use flagstore_launchdarkly::{FlagstoreFactory, cached_data_store};
+use flagstore_launchdarkly::{FlagstoreFactory, cached_data_store, data_store};
 use launchdarkly_server_sdk::{
     Client, DataKind, EvalError, PersistentDataStoreFactory, Reason, SerializedItem,
 };
@@ -42,6 +42,38 @@ fn a_client_evaluates_from_the_cache() {
         let expected = Reason::Error { error: EvalError::FlagNotFound };
         assert_eq!(evaluate(&client, "dark-mode").1, expected, "{store}");
         assert_eq!(cached.statistics().unwrap().loads, 1, "none of it asked the database: {store}");
+    }
+}
+
+/// What the harness' case of a cached miss means, which looks for too short a time to see it: for the time of the cache
+/// nobody asks for an unknown flag again, and then somebody does. The SDK's own cache asks each time.
+#[test]
+fn a_flag_that_is_unknown_is_asked_for_once_in_a_while() {
+    const LONG: Duration = Duration::from_secs(3600);
+    for store in stores() {
+        let dark_mode = flag("dark-mode", 1, true);
+        let cache = |time| {
+            let builder = CachingStoreWrapper::builder(Arc::clone(&store)).mode(CacheMode::For(time));
+            builder.build().unwrap()
+        };
+        let (lasting, brief) = (cache(LONG), cache(Duration::from_millis(20)));
+        let ours = client(&lasting);
+        let soon = client(&brief);
+        let mut builder = data_store(Arc::clone(&store));
+        builder.cache_time(LONG);
+        let official = Client::build(daemon(&builder)).unwrap();
+        for client in [&ours, &soon, &official] {
+            assert!(!evaluate(client, "dark-mode").0, "{store}");
+        }
+        put(&store, &Kind::FEATURES, "dark-mode", &dark_mode);
+        assert!(!evaluate(&ours, "dark-mode").0, "{store}");
+        assert_eq!(lasting.statistics().unwrap().loads, 1, "{store}");
+        assert!(evaluate(&official, "dark-mode").0, "the SDK's cache has learnt to keep a miss: {store}");
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !evaluate(&soon, "dark-mode").0 {
+            assert!(Instant::now() < deadline, "{store}");
+            std::thread::yield_now();
+        }
     }
 }
 

@@ -7,3 +7,4 @@ mod outages;
 #[path = "../support/stand_in.rs"]
 mod stand_in;
 mod support;
+mod versions;

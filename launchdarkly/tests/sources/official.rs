@@ -16,18 +16,27 @@ use crate::support::{LONG, flag, flags, wait_until};
 
 /// A client with the official streaming source, on a runtime of its own, when it has its flags.
 fn official(service: &StandIn) -> (sdk::Client, tokio::runtime::Runtime) {
+    official_over(service, None)
+}
+
+/// The same over a persistent store.
+pub(crate) fn official_over(
+    service: &StandIn,
+    data_store: Option<&sdk::PersistentDataStoreBuilder>,
+) -> (sdk::Client, tokio::runtime::Runtime) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let mut endpoints = sdk::ServiceEndpointsBuilder::new();
     endpoints.relay_proxy(&service.url());
     let mut source = sdk::StreamingDataSourceBuilder::new();
     source.transport(HyperTransport::new().unwrap());
-    let config = sdk::ConfigBuilder::new("sdk-key")
+    let mut config = sdk::ConfigBuilder::new("sdk-key")
         .service_endpoints(&endpoints)
         .data_source(&source)
-        .event_processor(&sdk::NullEventProcessorBuilder::new())
-        .build()
-        .unwrap();
-    let client = sdk::Client::build(config).unwrap();
+        .event_processor(&sdk::NullEventProcessorBuilder::new());
+    if let Some(data_store) = data_store {
+        config = config.data_store(data_store);
+    }
+    let client = sdk::Client::build(config.build().unwrap()).unwrap();
     {
         let _inside = runtime.enter();
         client.start_with_default_executor();
