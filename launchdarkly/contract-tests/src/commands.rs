@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
 use crate::tested::Tested;
-use crate::{contexts, migrations};
+use crate::{contexts, listeners, migrations};
 
 /// Why a request is not answered.
 pub(crate) enum Failure {
@@ -93,8 +93,28 @@ fn run_blocking(tested: &Tested, mut command: Command) -> Result<Option<Value>, 
             client.flush();
             return Ok(None);
         }
+        "registerFlagChangeListener" | "registerFlagValueChangeListener" | "unregisterListener" => {
+            listen(tested, command)?;
+            return Ok(None);
+        }
         other => return Err(Failure::Request(format!("there is no command {other:?}"))),
     }))
+}
+
+fn listen(tested: &Tested, mut command: Command) -> Result<(), Failure> {
+    let nobody = || Failure::Request("only a data system tells of changes".to_owned());
+    let (system, listeners) = tested.listening().ok_or_else(nobody)?;
+    match command.command.as_str() {
+        "registerFlagChangeListener" => listeners.of_flags(system, command.parameters()?),
+        "registerFlagValueChangeListener" => listeners.of_value(system, command.parameters()?),
+        _ => {
+            let asked: listeners::Unregister = command.parameters()?;
+            if !listeners.remove(&asked) {
+                return Err(Failure::Request("there is no such listener".to_owned()));
+            }
+        }
+    }
+    Ok(())
 }
 
 #[derive(Deserialize)]

@@ -5,6 +5,7 @@ mod client;
 mod commands;
 mod config;
 mod contexts;
+mod listeners;
 mod migrations;
 mod service;
 mod sources;

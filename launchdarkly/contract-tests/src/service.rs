@@ -69,14 +69,20 @@ impl Service {
         (router, async move { stop.notified().await })
     }
 
-    /// With the SDK's own cache there are no Big Segments, and its sources stop for good at some errors.
+    /// With the SDK's own cache there are no Big Segments. The SDK's sources ask for nothing compressed and stop for good
+    /// at some errors, and the SDK tells nobody what changes.
     fn capabilities(&self) -> Vec<&'static str> {
         let more: &[&str] = match self.variant.cache {
             CacheChoice::Sdk | CacheChoice::Both => &[],
             CacheChoice::Ours => &["big-segments"],
-            CacheChoice::DataSystem => {
-                &["big-segments", "retry-conformance-fdv1-polling", "retry-conformance-fdv1-streaming"]
-            }
+            CacheChoice::DataSystem => &[
+                "big-segments",
+                "flag-change-listeners",
+                "flag-value-change-listeners",
+                "polling-gzip",
+                "retry-conformance-fdv1-polling",
+                "retry-conformance-fdv1-streaming",
+            ],
         };
         [CAPABILITIES, more].concat()
     }

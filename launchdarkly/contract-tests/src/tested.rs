@@ -7,6 +7,8 @@ use flagstore_core::{BigSegmentStoreStatus, BigSegmentStoreWrapper, BigSegmentsS
 use flagstore_launchdarkly::{BigSegmentsClient, DataSystem};
 use launchdarkly_server_sdk::{Client, Context};
 
+use crate::listeners::Listeners;
+
 /// How long the end of a source may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -15,6 +17,7 @@ pub(crate) struct Tested {
     client: Evaluating,
     big_segments: Option<BigSegmentStoreWrapper>,
     system: Option<DataSystem>,
+    listeners: Listeners,
 }
 
 enum Evaluating {
@@ -26,19 +29,27 @@ enum Evaluating {
 
 impl Tested {
     pub(crate) fn plain(client: Client) -> Self {
-        Self { client: Evaluating::Plain(Arc::new(client)), big_segments: None, system: None }
+        Self::new(Evaluating::Plain(Arc::new(client)), None, None)
     }
 
     pub(crate) fn with_big_segments(
         client: BigSegmentsClient,
         big_segments: Option<BigSegmentStoreWrapper>,
     ) -> Self {
-        Self { client: Evaluating::BigSegments(client), big_segments, system: None }
+        Self::new(Evaluating::BigSegments(client), big_segments, None)
     }
 
     pub(crate) fn of_data_system(client: BigSegmentsClient, system: DataSystem) -> Self {
         let big_segments = system.big_segments().cloned();
-        Self { client: Evaluating::BigSegments(client), big_segments, system: Some(system) }
+        Self::new(Evaluating::BigSegments(client), big_segments, Some(system))
+    }
+
+    fn new(
+        client: Evaluating,
+        big_segments: Option<BigSegmentStoreWrapper>,
+        system: Option<DataSystem>,
+    ) -> Self {
+        Self { client, big_segments, system, listeners: Listeners::default() }
     }
 
     /// Starts it, and waits until it has data. Whether it has, or waits for nobody.
@@ -77,6 +88,11 @@ impl Tested {
 
     pub(crate) fn big_segments_status(&self) -> Option<BigSegmentStoreStatus> {
         self.big_segments.as_ref().map(|big_segments| big_segments.status_provider().status())
+    }
+
+    /// What tells of changes, and those who are told. `None` without a data system: the SDK tells nobody.
+    pub(crate) fn listening(&self) -> Option<(&DataSystem, &Listeners)> {
+        self.system.as_ref().map(|system| (system, &self.listeners))
     }
 
     pub(crate) fn close(&self) {
