@@ -3,10 +3,10 @@
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
-use flagstore_core::{BigSegmentStore, FeatureStoreCore, Kind};
+use flagstore_core::{BigSegmentStore, BigSegmentUpdates, FeatureStoreCore, Kind};
 use flagstore_dynamodb::DynamoDbStore;
 use flagstore_dynamodb::aws_sdk_dynamodb::config::Credentials;
-use flagstore_redis::RedisStore;
+use flagstore_redis::{RedisChanges, RedisStore};
 
 use crate::wait::{PATIENCE, wait_for};
 
@@ -88,10 +88,22 @@ impl Database {
     /// Our store of Big Segments, bare.
     #[must_use]
     pub fn big_segments(&self) -> Arc<dyn BigSegmentStore> {
+        self.big_segment_updates()
+    }
+
+    /// The same, for who writes them.
+    #[must_use]
+    pub fn big_segment_updates(&self) -> Arc<dyn BigSegmentUpdates> {
         match self.kind {
             DatabaseKind::Redis => Arc::new(self.redis()),
             DatabaseKind::DynamoDb => Arc::new(self.dynamodb()),
         }
+    }
+
+    /// What Redis tells of the writes of others.
+    #[must_use]
+    pub fn redis_changes(&self) -> RedisChanges {
+        self.redis().changes()
     }
 
     fn redis(&self) -> RedisStore {

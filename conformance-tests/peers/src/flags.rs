@@ -1,5 +1,6 @@
 //! Flags and segments as LaunchDarkly serves them, with all properties.
 
+use flagstore_core::BigSegmentPatch;
 use serde_json::{Value, json};
 
 /// A flag that gives `value` to everyone.
@@ -65,6 +66,21 @@ pub fn big_segment(key: &str, version: u64, generation: u64) -> Value {
     segment["unbounded"] = json!(true);
     segment["generation"] = json!(generation);
     segment
+}
+
+/// A change of a Big Segment as LaunchDarkly tells it to a Relay.
+#[must_use]
+pub fn revision(patch: &BigSegmentPatch) -> Value {
+    json!({
+        "environmentId": "environment",
+        "segmentId": patch.segment_ref,
+        "previousVersion": patch.previous_version,
+        "version": patch.version,
+        "changes": {
+            "included": {"add": patch.included.add, "remove": patch.included.remove},
+            "excluded": {"add": patch.excluded.add, "remove": patch.excluded.remove},
+        },
+    })
 }
 
 /// `{"flags":{..},"segments":{..}}` of these.

@@ -215,6 +215,8 @@ impl Drop for Running {
     }
 }
 
-pub(crate) fn context(user: &str) -> Context {
+/// The context of a user.
+#[must_use]
+pub fn context(user: &str) -> Context {
     ContextBuilder::new(user).build().unwrap()
 }

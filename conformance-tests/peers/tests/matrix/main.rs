@@ -39,6 +39,7 @@ const OTHERS: &[Test<Setup>] = &[
         race::of_all_that_write_one_key_the_highest_version_is_left,
     ),
     ("big_segments_of_the_relay_are_read_by_all", big_segments::big_segments_of_the_relay_are_read_by_all),
+    ("big_segments_of_ours_are_read_by_all", big_segments::big_segments_of_ours_are_read_by_all),
 ];
 
 fn main() -> ExitCode {

@@ -8,11 +8,11 @@ use serde_json::json;
 use crate::setup::Setup;
 
 const KEYS: u64 = 12;
-/// Of each key. Every one is sent to one of the writers.
-const VERSIONS: u64 = 60;
+/// Of each key. Each of them, after the first, is sent to one of the writers.
+const VERSIONS: u64 = 61;
 
-/// Every version of every key is written by one of them, deletions among them. At the end the highest is there,
-/// whoever wrote it and in whichever words it is deleted, and everybody sees that.
+/// Every version of every key is written by one of them, deletions among them, and each of them writes every key. At
+/// the end the highest is there, whoever wrote it and in whichever words it is deleted, and everybody sees that.
 pub(crate) fn of_all_that_write_one_key_the_highest_version_is_left(setup: &Setup) -> Result<(), String> {
     let database = setup.database.anew();
     let mut writers = Vec::new();
@@ -25,11 +25,15 @@ pub(crate) fn of_all_that_write_one_key_the_highest_version_is_left(setup: &Setu
         database.wait_for_item(&Kind::FEATURES, &begun, 1)?;
         writers.push((peer, upstream, writing));
     }
+    // The number of writes, by writer and key.
+    let mut written = vec![[0; KEYS as usize]; writers.len()];
     for step in 2..=VERSIONS {
+        // Each before the one that it replaces.
+        let version = if step % 2 == 0 { step + 1 } else { step - 1 };
         for key in 0..KEYS {
-            // Not in order: the versions of one key come from low and from high in turns.
-            let version = if step % 2 == 0 { step } else { VERSIONS + 2 - step - step % 2 };
-            let (_, upstream, _) = &writers[usize::try_from(version * 5 + key).unwrap() % writers.len()];
+            let writer = usize::try_from(version * 5 + key).unwrap() % writers.len();
+            written[writer][usize::try_from(key).unwrap()] += 1;
+            let (_, upstream, _) = &writers[writer];
             if is_deletion(key, version) {
                 upstream.delete(&Kind::FEATURES, &name(key), version);
             } else {
@@ -37,6 +41,10 @@ pub(crate) fn of_all_that_write_one_key_the_highest_version_is_left(setup: &Setu
             }
         }
     }
+    assert!(
+        written.iter().flatten().all(|writes| *writes >= 7),
+        "not everybody writes every key: {written:?}"
+    );
     for (peer, upstream, _) in &writers {
         upstream.patch(&Kind::FEATURES, flag(&format!("{} has ended", peer.name()), 1, "v1"));
     }

@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may as well panic where it cannot go on")]
 
+mod big_segments;
+mod listeners;
+
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -33,7 +36,21 @@ const TESTS: &[Test<Setup>] = &[
     ("a_relay_serves_what_the_rust_sdk_wrote", a_relay_serves_what_the_rust_sdk_wrote),
     ("a_relay_serves_what_our_source_wrote", a_relay_serves_what_our_source_wrote),
     ("a_relay_serves_what_our_store_changed", a_relay_serves_what_our_store_changed),
+    (
+        "what_the_synchroniser_writes_is_evaluated_here",
+        big_segments::what_the_synchroniser_writes_is_evaluated_here,
+    ),
+    (
+        "the_synchroniser_goes_on_where_we_have_ended",
+        big_segments::the_synchroniser_goes_on_where_we_have_ended,
+    ),
 ];
+
+/// Where the database tells what others write.
+const REDIS_TESTS: &[Test<Setup>] = &[(
+    "who_listens_here_is_told_of_what_changes_upstream",
+    listeners::who_listens_here_is_told_of_what_changes_upstream,
+)];
 
 fn main() -> ExitCode {
     let mut trials = Vec::new();
@@ -41,7 +58,8 @@ fn main() -> ExitCode {
         let setup = folder().and_then(|folder| {
             Ok(Arc::new(Setup { relay: RelayProxy::new(&folder), database: kind.find()? }))
         });
-        for (name, test) in TESTS {
+        let only_here = if kind == DatabaseKind::Redis { REDIS_TESTS } else { &[] };
+        for (name, test) in TESTS.iter().chain(only_here) {
             trials.push(trial(format!("relay_{}::{name}", kind.name()), "relay", setup.clone(), *test));
         }
     }
