@@ -45,6 +45,17 @@ impl Monitor {
         }
     }
 
+    /// Of nothing, which is never available.
+    pub(super) fn of_nothing() -> Self {
+        Self {
+            stale_after: Duration::ZERO,
+            status: AtomicCell::new(Some(BigSegmentStoreStatus::UNAVAILABLE)),
+            state: Mutex::new(State { store: None, is_being_polled: false, is_watched: false }),
+            polled: Condvar::new(),
+            listeners: Listeners::new(),
+        }
+    }
+
     /// The status. Who asks before the first poll is back waits for it, and makes it if nobody has begun to.
     pub(super) fn status(&self) -> BigSegmentStoreStatus {
         if let Some(status) = self.status.load() {
@@ -159,5 +170,24 @@ fn ask<T>(
 impl fmt::Debug for Monitor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Monitor").field("status", &self.status.load()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{BigSegmentUpdates, MemoryBigSegmentStore, UnixMillis};
+
+    /// Who asks for the status where nobody has polled yet makes the first poll, and nobody after that another one.
+    #[test]
+    fn the_first_who_asks_polls() -> Result<(), StoreError> {
+        let store = MemoryBigSegmentStore::new();
+        let monitor = Monitor::new(Arc::new(store.clone()), Duration::from_secs(60));
+        assert_eq!(monitor.status(), BigSegmentStoreStatus::STALE);
+        store.set_metadata(UnixMillis::now())?;
+        assert_eq!(monitor.status(), BigSegmentStoreStatus::STALE, "polled again");
+        monitor.poll();
+        assert_eq!(monitor.status(), BigSegmentStoreStatus::HEALTHY);
+        Ok(())
     }
 }

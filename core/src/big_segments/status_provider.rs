@@ -17,6 +17,12 @@ impl BigSegmentStoreStatusProvider {
         Self(Arc::clone(monitor))
     }
 
+    /// For a program that has no Big Segment store: unavailable, for ever, so nobody who listens is told of anything.
+    #[must_use]
+    pub fn not_configured() -> Self {
+        Self(Arc::new(Monitor::of_nothing()))
+    }
+
     /// The status now. Before the first poll is back, waits for it.
     #[must_use]
     pub fn status(&self) -> BigSegmentStoreStatus {
@@ -38,5 +44,19 @@ impl BigSegmentStoreStatusProvider {
     /// Stops calling the listener: the same as dropping it.
     pub fn remove_listener(&self, subscription: Subscription) {
         drop(subscription);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::BigSegmentStoreStatus;
+
+    /// Where nothing is configured nothing is available, and nothing is waited for.
+    #[test]
+    fn without_a_store_the_status_is_unavailable() {
+        let provider = BigSegmentStoreStatusProvider::not_configured();
+        assert_eq!(provider.status(), BigSegmentStoreStatus { available: false, stale: false });
+        provider.remove_listener(provider.add_listener(|status| panic!("told of {status:?}")));
     }
 }

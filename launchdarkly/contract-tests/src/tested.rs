@@ -87,7 +87,10 @@ impl Tested {
     }
 
     pub(crate) fn big_segments_status(&self) -> Option<BigSegmentStoreStatus> {
-        self.big_segments.as_ref().map(|big_segments| big_segments.status_provider().status())
+        match &self.client {
+            Evaluating::Plain(_) => None,
+            Evaluating::BigSegments(client) => Some(client.big_segment_store_status_provider().status()),
+        }
     }
 
     /// What tells of changes, and those who are told. `None` without a data system: the SDK tells nobody.

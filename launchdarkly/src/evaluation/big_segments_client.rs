@@ -1,7 +1,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use flagstore_core::{BigSegmentStoreWrapper, BigSegmentsStatus, FeatureStore};
+use flagstore_core::{
+    BigSegmentStoreStatusProvider, BigSegmentStoreWrapper, BigSegmentsStatus, FeatureStore,
+};
 use launchdarkly_server_sdk::{
     BuildError, Client, ConfigBuilder, Context, Detail, FlagDetail, FlagDetailConfig, FlagValue,
     PersistentDataStoreBuilder,
@@ -73,6 +75,13 @@ impl BigSegmentsClient {
     #[must_use]
     pub fn client(&self) -> &Arc<Client> {
         &self.client
+    }
+
+    /// How the Big Segment store does, for whoever wants to watch it. Without one it is unavailable.
+    #[must_use]
+    pub fn big_segment_store_status_provider(&self) -> BigSegmentStoreStatusProvider {
+        let provider = self.store.big_segments().map(BigSegmentStoreWrapper::status_provider);
+        provider.unwrap_or_else(BigSegmentStoreStatusProvider::not_configured)
     }
 
     /// Makes any other call of the client, such as [`Client::migration_variation`], with Big Segments answered for this

@@ -3,7 +3,10 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use flagstore_core::{BigSegmentStoreWrapper, CachingStoreWrapper, FeatureStore, Item, Kind, StoreError};
+use flagstore_core::{
+    BigSegmentStoreStatusProvider, BigSegmentStoreWrapper, CachingStoreWrapper, FeatureStore, Item, Kind,
+    StoreError,
+};
 use launchdarkly_server_sdk::{Context, Detail, EvalError, Flag, FlagValue, Segment};
 use launchdarkly_server_sdk_evaluation::{PrerequisiteEventRecorder, Store, evaluate};
 use parking_lot::Mutex;
@@ -76,6 +79,13 @@ impl Evaluator {
     #[must_use]
     pub fn with_big_segments(self, big_segments: BigSegmentStoreWrapper) -> Self {
         Self { big_segments: Some(big_segments), ..self }
+    }
+
+    /// How the Big Segment store does, for whoever wants to watch it. Without one it is unavailable.
+    #[must_use]
+    pub fn big_segment_store_status_provider(&self) -> BigSegmentStoreStatusProvider {
+        let provider = self.big_segments.as_ref().map(BigSegmentStoreWrapper::status_provider);
+        provider.unwrap_or_else(BigSegmentStoreStatusProvider::not_configured)
     }
 
     /// The value of a flag for a context.

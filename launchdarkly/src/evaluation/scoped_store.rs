@@ -47,6 +47,10 @@ impl ScopedStore {
         }
     }
 
+    pub(super) fn big_segments(&self) -> Option<&BigSegmentStoreWrapper> {
+        self.big_segments.as_ref()
+    }
+
     /// Makes a call for this context, during which segments are answered for it. A call inside of it, or a panic, leaves
     /// this one as it was.
     pub(super) fn scope<R>(
