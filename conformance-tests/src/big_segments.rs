@@ -36,6 +36,11 @@ pub trait BigSegmentsFixture {
         None
     }
 
+    /// Stores something that is not a time where that of the last synchronisation is. `None` if that cannot be done.
+    fn corrupt_metadata(&self, _prefix: &str) -> Option<()> {
+        None
+    }
+
     /// Puts the wrapper that the cases of cache and status are about above a store. Ours, unless it is
     /// overridden.
     ///

@@ -29,6 +29,7 @@ pub(crate) enum BigSegmentsFault {
     // Errors
     UnreachableIsEmpty,
     UnreadableIsUnknown,
+    UnreadableTimeIsNone,
     ShowsThePassword,
     StopEndsEverybody,
     // Runtimes
@@ -98,6 +99,7 @@ impl BigSegmentsFault {
         // Errors
         (Self::UnreachableIsEmpty, &["errors::unreachable_database_is_an_error_everywhere"]),
         (Self::UnreadableIsUnknown, &["errors::unreadable_membership_is_an_error_that_spoils_no_other"]),
+        (Self::UnreadableTimeIsNone, &["errors::unreadable_time_is_an_error_that_spoils_no_membership"]),
         (Self::ShowsThePassword, &["errors::secrets_are_never_shown"]),
         (Self::StopEndsEverybody, &["errors::stop_concerns_nobody_else"]),
         // Runtimes

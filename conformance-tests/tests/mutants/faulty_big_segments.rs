@@ -28,9 +28,9 @@ pub(crate) struct FaultyBigSegments {
 /// Everything by what its key would be in a database that has one table.
 #[derive(Debug, Default)]
 struct Database {
-    times: BTreeMap<String, u64>,
+    /// `None` is unreadable, here and below.
+    times: BTreeMap<String, Option<u64>>,
     versions: BTreeMap<String, String>,
-    /// `None` is unreadable.
     contexts: BTreeMap<String, Option<Lists>>,
     is_stopped: bool,
 }
@@ -80,7 +80,7 @@ impl BigSegmentsFixture for FaultyBigSegments {
 
     fn put_metadata(&self, prefix: &str, synchronized_on: UnixMillis) {
         let store = self.store(prefix);
-        store.database.lock().times.insert(store.prefix.clone(), synchronized_on.0);
+        store.database.lock().times.insert(store.prefix.clone(), Some(synchronized_on.0));
     }
 
     fn open_unreachable(&self) -> Option<Arc<dyn BigSegmentUpdates>> {
@@ -92,6 +92,12 @@ impl BigSegmentsFixture for FaultyBigSegments {
     fn corrupt(&self, prefix: &str, context_hash: &str) -> Option<()> {
         let store = self.store(prefix);
         store.database.lock().contexts.insert(store.context(context_hash), None);
+        Some(())
+    }
+
+    fn corrupt_metadata(&self, prefix: &str) -> Option<()> {
+        let store = self.store(prefix);
+        store.database.lock().times.insert(store.prefix.clone(), None);
         Some(())
     }
 
@@ -184,7 +190,12 @@ impl BigSegmentStore for FaultyStore {
     fn get_metadata(&self) -> Result<Option<UnixMillis>, StoreError> {
         use BigSegmentsFault as Fault;
         let database = self.database("get_metadata")?;
-        let time = database.times.get(&self.prefix).copied();
+        let time = match database.times.get(&self.prefix) {
+            Some(None) if !self.has(Fault::UnreadableTimeIsNone) => {
+                return Err(StoreError::new(ErrorKind::Corrupt, "faulty", "get_metadata", "unreadable"));
+            }
+            time => time.copied().flatten(),
+        };
         let version = || database.versions.get(&self.prefix)?.parse().ok();
         Ok(match self.fault {
             Some(Fault::CutsTimesToSeconds) => time.map(|time| time / 1000 * 1000),
@@ -222,7 +233,7 @@ impl BigSegmentUpdates for FaultyStore {
     }
 
     fn set_metadata(&self, synchronized_on: UnixMillis) -> Result<(), StoreError> {
-        self.database("set_metadata")?.times.insert(self.prefix.clone(), synchronized_on.0);
+        self.database("set_metadata")?.times.insert(self.prefix.clone(), Some(synchronized_on.0));
         Ok(())
     }
 

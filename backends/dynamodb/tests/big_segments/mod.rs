@@ -44,4 +44,9 @@ impl BigSegmentsFixture for DynamoDb {
         self.server().put(&namespace, context_hash, [("included", support::s("s.g1"))]);
         Some(())
     }
+    fn corrupt_metadata(&self, prefix: &str) -> Option<()> {
+        let key = format!("{prefix}:big_segments_metadata");
+        self.server().put(&key, &key, [("synchronizedOn", AttributeValue::N("-5".to_owned()))]);
+        Some(())
+    }
 }

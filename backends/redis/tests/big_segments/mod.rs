@@ -42,4 +42,8 @@ impl BigSegmentsFixture for Service {
         self.run(cmd("SADD").arg(format!("{prefix}:big_segment_include:{context_hash}")).arg(b"\x80"));
         Some(())
     }
+    fn corrupt_metadata(&self, prefix: &str) -> Option<()> {
+        self.run(cmd("SET").arg(format!("{prefix}:big_segments_synchronized_on")).arg(""));
+        Some(())
+    }
 }

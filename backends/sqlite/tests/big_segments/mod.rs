@@ -42,4 +42,9 @@ impl BigSegmentsFixture for Sqlite {
         self.write(sql, [prefix, context_hash]);
         Some(())
     }
+    fn corrupt_metadata(&self, prefix: &str) -> Option<()> {
+        let sql = "INSERT INTO big_segments_metadata (prefix, synchronized_on) VALUES (?1, -5)";
+        self.write(sql, [prefix]);
+        Some(())
+    }
 }

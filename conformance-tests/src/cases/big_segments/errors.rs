@@ -11,6 +11,7 @@ pub(super) fn cases() -> Vec<Case> {
     vec![
         Case::new(unreachable_database_is_an_error_everywhere),
         Case::new(unreadable_membership_is_an_error_that_spoils_no_other),
+        Case::new(unreadable_time_is_an_error_that_spoils_no_membership),
         Case::new(secrets_are_never_shown),
         Case::new(stop_concerns_nobody_else),
     ]
@@ -55,6 +56,24 @@ fn unreadable_membership_is_an_error_that_spoils_no_other(database: &Database<'_
     };
     assert!(matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Other), "{:?}: {error}", error.kind());
     assert_eq!(known(&*store, "sound", ["s.g1"]), [Some(true)]);
+    assert_eq!(store.get_metadata().succeed(), Some(UnixMillis(5)));
+    Ok(())
+}
+
+/// It is not 1970, and not that nobody ever synchronized (bug 45 of peers). A sound time is read again.
+fn unreadable_time_is_an_error_that_spoils_no_membership(database: &Database<'_>) -> Result<(), Skip> {
+    let (store, fixture) = (open(database)?, fixture(database)?);
+    fixture.put_membership(&database.prefix, "h", &["s.g1"], &[]);
+    fixture
+        .corrupt_metadata(&database.prefix)
+        .ok_or(Skip("the fixture stores no time that is unreadable"))?;
+    let error = match store.get_metadata() {
+        Err(error) => error,
+        Ok(time) => panic!("read as {time:?}"),
+    };
+    assert!(matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Other), "{:?}: {error}", error.kind());
+    assert_eq!(known(&*store, "h", ["s.g1"]), [Some(true)]);
+    fixture.put_metadata(&database.prefix, UnixMillis(5));
     assert_eq!(store.get_metadata().succeed(), Some(UnixMillis(5)));
     Ok(())
 }
