@@ -3,16 +3,22 @@
 use flagstore_core::BigSegmentsStatus::{Healthy, NotConfigured};
 use flagstore_core::{CachingStoreWrapper, Kind};
 use flagstore_launchdarkly::{AllFlagsOptions, Evaluator};
-use launchdarkly_server_sdk::FlagValue;
-use serde_json::json;
+use launchdarkly_server_sdk::{FlagDetailConfig, FlagValue};
+use serde_json::{Value, json};
 
-use crate::support::{Broken, Subject, World, flag, user, worlds};
+use crate::support::{Broken, Way, World, cases, flag, user, worlds};
+
+/// Those with an evaluator.
+fn evaluators() -> impl Iterator<Item = (World, Evaluator)> {
+    filled().filter_map(|world| match &world.subject.way {
+        Way::Evaluator(evaluator) => Some(evaluator.clone()).map(|evaluator| (world, evaluator)),
+        Way::Client(_) => None,
+    })
+}
 
 /// Flags in a Big Segment, in one that is lost, and in none; and one that is not for front ends.
-fn evaluators() -> impl Iterator<Item = (World, Evaluator)> {
-    worlds(|builder| builder).filter_map(|world| {
-        let Subject::Evaluator(evaluator, _) = &world.subject else { return None };
-        let evaluator = evaluator.clone();
+fn filled() -> impl Iterator<Item = World> {
+    worlds(|builder| builder).inspect(|world| {
         world.put_flag("in-big", &["seg"]);
         world.put_flag("in-lost", &["lost"]);
         world.put_flag("plain", &[]);
@@ -30,12 +36,17 @@ fn evaluators() -> impl Iterator<Item = (World, Evaluator)> {
         world.put_big_segment("seg", r#""generation":1"#);
         world.put_big_segment("lost", "");
         world.big_segments.set("a", &["seg.g1"], &[]);
-        Some((world, evaluator))
     })
 }
 
+cases![
+    each_flag_has_a_status_of_its_own,
+    the_client_has_one_status_for_all,
+    as_json_it_bootstraps_a_front_end,
+    details_are_there_for_tracked_flags_only_if_that_is_asked_for,
+];
+
 /// Each flag has the status of what it depends on itself.
-#[test]
 fn each_flag_has_a_status_of_its_own() {
     for (world, evaluator) in evaluators() {
         let state = evaluator.all_flags(&user("a"), AllFlagsOptions::new());
@@ -50,8 +61,27 @@ fn each_flag_has_a_status_of_its_own() {
     }
 }
 
+/// Of the official client there is the worst of them. The values are the same.
+fn the_client_has_one_status_for_all() {
+    let mut clients = 0;
+    for world in filled() {
+        let Way::Client(client) = &world.subject.way else { continue };
+        clients += 1;
+        let (detail, status) = client.all_flags_detail(&user("a"), FlagDetailConfig::new());
+        let detail = serde_json::to_value(detail).unwrap();
+        let values = ["in-big", "in-lost", "plain", "server", "$valid"].map(|key| &detail[key]);
+        assert_eq!(
+            values.map(Value::as_bool),
+            [true, false, false, false, true].map(Some),
+            "{}",
+            world.subject
+        );
+        assert_eq!(status, Some(NotConfigured), "{}", world.subject);
+    }
+    assert_eq!(clients, 2, "bare and cached");
+}
+
 /// The JSON is what LaunchDarkly's SDKs for front ends take.
-#[test]
 fn as_json_it_bootstraps_a_front_end() {
     for (_, evaluator) in evaluators() {
         let options = AllFlagsOptions::new().with_reasons().client_side_only();
@@ -72,7 +102,6 @@ fn as_json_it_bootstraps_a_front_end() {
 }
 
 /// Details of flags that nobody tracks can be left out.
-#[test]
 fn details_are_there_for_tracked_flags_only_if_that_is_asked_for() {
     for (_, evaluator) in evaluators() {
         let options = AllFlagsOptions::new().with_reasons().details_only_for_tracked_flags();

@@ -6,7 +6,9 @@
 )]
 
 mod all_flags;
+mod fault;
 mod harness;
+mod mutants;
 mod official;
 mod scope;
 mod segments;
