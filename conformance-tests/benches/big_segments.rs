@@ -1,12 +1,17 @@
-//! What a cached Big Segments membership costs, above a bare moka hit, and how much memory it takes:
+//! What a cached Big Segments membership costs, above a bare moka hit, how much memory it takes, and how often many
+//! threads ask for one context:
 //! `cargo bench -p flagstore-conformance`.
 
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
+use std::thread;
 use std::time::Duration;
 
 use flagstore_conformance::ratio::Comparison;
 use flagstore_core::{
-    BigSegmentMembership, BigSegmentPatch, BigSegmentStoreWrapper, BigSegmentUpdates, MemoryBigSegmentStore,
-    PatchOutcome, StoreError, UnixMillis, context_hash,
+    BigSegmentMembership, BigSegmentPatch, BigSegmentStore, BigSegmentStoreWrapper, BigSegmentUpdates,
+    MemoryBigSegmentStore, PatchOutcome, StoreError, UnixMillis, context_hash,
 };
 use moka::sync::Cache;
 
@@ -17,7 +22,53 @@ const HOUR: Duration = Duration::from_secs(3600);
 fn main() -> Result<(), StoreError> {
     memory()?;
     hits()?;
+    threads()?;
     Ok(())
+}
+
+/// All of them are there before the store answers the first one.
+fn threads() -> Result<(), StoreError> {
+    const THREADS: usize = 1_000;
+    let slow = Arc::new(Slow { asked: AtomicUsize::new(0), waiting: Barrier::new(THREADS + 1) });
+    let wrapper = BigSegmentStoreWrapper::builder(Arc::clone(&slow)).build()?;
+    thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                slow.waiting.wait();
+                wrapper.get_membership("one")
+            });
+        }
+        slow.waiting.wait();
+    });
+    println!("{THREADS} threads that ask for one context: {} queries", slow.asked.load(Ordering::SeqCst));
+    Ok(())
+}
+
+/// A store that takes its time.
+#[derive(Debug)]
+struct Slow {
+    asked: AtomicUsize,
+    waiting: Barrier,
+}
+
+impl BigSegmentStore for Slow {
+    fn get_metadata(&self) -> Result<Option<UnixMillis>, StoreError> {
+        Ok(Some(UnixMillis::now()))
+    }
+
+    fn get_membership(&self, _: &str) -> Result<Option<BigSegmentMembership>, StoreError> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        thread::sleep(Duration::from_millis(200));
+        Ok(None)
+    }
+
+    fn stop(&self) {}
+}
+
+impl fmt::Display for Slow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Slow")
+    }
 }
 
 /// A store with contexts that are each in ten segments, of which it has two hundred.

@@ -4,7 +4,8 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use flagstore_core::{
-    BigSegmentPatch, BigSegmentStore, BigSegmentUpdates, ErrorKind, PatchOutcome, UnixMillis, context_hash,
+    BigSegmentPatch, BigSegmentStore, BigSegmentStoreWrapper, BigSegmentUpdates, BigSegmentsStatus,
+    ErrorKind, PatchOutcome, UnixMillis, context_hash,
 };
 
 use crate::nodes::Cluster;
@@ -20,6 +21,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("big_segments::set_of_another_type_is_an_error", wrong_type),
     ("big_segments::both_sets_are_one_round_trip", one_transaction),
     ("big_segments::one_store_keeps_flags_and_big_segments_over_one_connection", one_pool),
+    ("big_segments::stopped_wrapper_closes_the_connections", stopped_wrapper),
     ("big_segments::user_without_transactions_can_read", without_transactions),
     ("big_segments::server_that_never_answers_is_an_error_at_the_deadline", mute_server),
     ("big_segments::cluster_keeps_them_together_or_apart", cluster),
@@ -165,6 +167,19 @@ fn one_pool() {
     assert_eq!(clients.matches("name=shared").count(), 1, "{clients}");
     store.stop();
     assert_eq!(version(&store), Some(1), "the flags go on");
+}
+
+/// It lets go of the store, whose connections end although the wrapper is still there.
+fn stopped_wrapper() {
+    let server = Server::start();
+    let store = server.builder().client_name("watched").build().unwrap();
+    let wrapper = BigSegmentStoreWrapper::builder(store).build().unwrap();
+    assert_eq!(wrapper.get_membership("user-key").status, BigSegmentsStatus::Stale);
+    let connections = || server.ask::<String>(&["CLIENT", "LIST"]).matches("name=watched").count();
+    assert!(connections() > 0);
+    wrapper.stop();
+    eventually("the connections are closed", || connections() == 0);
+    assert_eq!(wrapper.get_membership("user-key").status, BigSegmentsStatus::StoreError);
 }
 
 /// Two reads then. A patch needs a transaction, and says so without having changed anything.
