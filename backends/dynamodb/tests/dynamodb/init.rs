@@ -16,6 +16,7 @@ cases![
     what_is_too_large_is_reported_and_its_old_version_stays,
     all_that_is_stored_is_read_before_anything_is_written,
     an_unchanged_init_writes_nothing,
+    an_unchanged_init_costs_no_write_units,
     only_what_differs_is_written,
     the_mark_is_written_when_it_is_missing,
     concurrency_is_limited_and_levels_wait,
@@ -143,6 +144,25 @@ fn an_unchanged_init_writes_nothing(server: &Server) {
     let (proxy, behind) = server.behind(|_| Do::Forward);
     behind.store().init(&data()).unwrap();
     assert_eq!(proxy.take_operations(), ["Query"; 3]);
+}
+
+/// As the server charges for it: the second time what is stored is read, and nothing is written.
+fn an_unchanged_init_costs_no_write_units(server: &Server) {
+    const FLAGS: usize = 2_000;
+    let (proxy, behind) = server.behind(|_| Do::Forward);
+    proxy.meter();
+    let store = behind.store();
+    let [first, second] = ["first", "second, unchanged"].map(|which| {
+        store.init(&flags(FLAGS, 1, 450)).unwrap();
+        let (requests, units) = (proxy.take().len(), proxy.take_units());
+        println!(
+            "{which} init of {FLAGS} flags of 0.5 KB: {requests} requests, {} read units, {} write units",
+            units.read, units.written
+        );
+        (requests, units)
+    });
+    assert_eq!((first.0, first.1.written), (FLAGS / 25 + 3, FLAGS as f64 + 1.0), "with the mark");
+    assert_eq!((second.0, second.1.written), (3, 0.0));
 }
 
 /// An item of another version or text, and a row with anything else in it.

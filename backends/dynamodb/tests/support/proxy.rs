@@ -82,9 +82,18 @@ struct Shared {
     running: AtomicUsize,
     most_running: AtomicUsize,
     closed: AtomicBool,
+    is_metered: AtomicBool,
+    units: Mutex<Units>,
     /// How often all connections were forgotten, and what comes of those that were.
     forgotten: AtomicUsize,
     of_forgotten: Mutex<Do>,
+}
+
+/// What the server says that its answers cost.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Units {
+    pub read: f64,
+    pub written: f64,
 }
 
 pub struct Proxy {
@@ -106,6 +115,8 @@ impl Proxy {
             running: AtomicUsize::new(0),
             most_running: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
+            is_metered: AtomicBool::new(false),
+            units: Mutex::default(),
             forgotten: AtomicUsize::new(0),
             of_forgotten: Mutex::new(Do::Hang),
         });
@@ -135,6 +146,16 @@ impl Proxy {
     /// The operations of all requests since the last call.
     pub fn take_operations(&self) -> Vec<String> {
         self.take().into_iter().map(|request| request.operation).collect()
+    }
+
+    /// From now on has the server say with each answer what it costs.
+    pub fn meter(&self) {
+        self.shared.is_metered.store(true, Ordering::Release);
+    }
+
+    /// What all answers have cost since the last call.
+    pub fn take_units(&self) -> Units {
+        std::mem::take(&mut self.shared.units.lock().unwrap())
     }
 
     /// Forgets the connections that there are, as a NAT does: with `Do::Hang` what is sent on them is lost, and neither
@@ -260,6 +281,8 @@ fn forward(
         *upstream = Some(BufReader::new(connection));
     }
     let upstream = upstream.as_mut().unwrap();
+    let is_metered = shared.is_metered.load(Ordering::Acquire);
+    let body = if is_metered { &asking_for_units(body) } else { body };
     let mut sent = Vec::with_capacity(body.len() + 2048);
     for line in head.iter().filter(|line| !line.to_ascii_lowercase().starts_with("content-length:")) {
         sent.extend_from_slice(line.as_bytes());
@@ -268,11 +291,36 @@ fn forward(
     sent.extend_from_slice(format!("content-length: {}\r\n\r\n", body.len()).as_bytes());
     sent.extend_from_slice(body);
     upstream.get_mut().write_all(&sent)?;
+    let operation = parse(head, body).operation;
     let (head, body) = read_message(upstream)?.ok_or(std::io::ErrorKind::UnexpectedEof)?;
+    if is_metered {
+        let mut units = shared.units.lock().unwrap();
+        let of_operation = match &*operation {
+            "Query" | "GetItem" => &mut units.read,
+            _ => &mut units.written,
+        };
+        *of_operation += units_in(&body);
+    }
     let mut answer = head.join("\r\n").into_bytes();
     answer.extend_from_slice(b"\r\n\r\n");
     answer.extend_from_slice(&body);
     Ok(answer)
+}
+
+fn asking_for_units(body: &[u8]) -> Vec<u8> {
+    let mut body: Value = serde_json::from_slice(body).unwrap();
+    body["ReturnConsumedCapacity"] = "TOTAL".into();
+    body.to_string().into_bytes()
+}
+
+/// Of one table or of a list of them.
+fn units_in(answer: &[u8]) -> f64 {
+    let answer: Value = serde_json::from_slice(answer).unwrap_or_default();
+    let consumed = match &answer["ConsumedCapacity"] {
+        Value::Array(tables) => tables.clone(),
+        table => vec![table.clone()],
+    };
+    consumed.iter().filter_map(|table| table["CapacityUnits"].as_f64()).sum()
 }
 
 fn answer(status: u16, text: &str) -> Vec<u8> {
