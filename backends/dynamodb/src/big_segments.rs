@@ -12,6 +12,7 @@ use flagstore_core::{
 
 use crate::DynamoDbStore;
 use crate::codec::{self, Row};
+use crate::conflict;
 use crate::doubt::Doubt;
 use crate::error::{self, Failure};
 use crate::schema::{self, EXCLUDED, INCLUDED, KEY, LAST_VERSION, NAMESPACE, SYNCHRONIZED_ON};
@@ -111,6 +112,15 @@ impl Writer<'_> {
     /// the new version. One transaction, in which DynamoDB compares and writes in one step, so two writers
     /// cannot both pass the comparison. Each piece can be repeated.
     async fn write(
+        &self,
+        client: &Client,
+        contexts: &[(&str, ContextChange)],
+        is_last: bool,
+    ) -> Result<PatchOutcome, Failure> {
+        conflict::outlast(|| self.transact(client, contexts, is_last)).await
+    }
+
+    async fn transact(
         &self,
         client: &Client,
         contexts: &[(&str, ContextChange)],

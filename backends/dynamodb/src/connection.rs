@@ -13,7 +13,7 @@ use tokio::task::AbortHandle;
 
 use crate::client::Settings;
 use crate::error::Failure;
-use crate::identity::{self, Identity, Unhurried};
+use crate::identity::{self, Identity, Loads, Unhurried};
 
 /// No source that works takes longer.
 const LONGEST_LOAD: Duration = Duration::from_secs(60);
@@ -32,6 +32,8 @@ pub(crate) struct Connection {
     wanted: Arc<Notify>,
     /// `None` for a client that was handed in, which needs no preparation.
     task: Option<OnceLock<AbortHandle>>,
+    /// None for a client that is ours.
+    loads_of_client: Loads,
 }
 
 /// How far the task has come.
@@ -67,9 +69,11 @@ impl State {
 impl Connection {
     pub(crate) fn new(settings: Settings, client: Option<Client>) -> Self {
         let task = client.is_none().then(OnceLock::new);
+        let loads_of_client = Loads::default();
         let state = match client {
             Some(client) => {
-                let config = client.config().to_builder().identity_cache(Unhurried::cache_of(&client));
+                let cache = Unhurried::cache_of(&client, loads_of_client.clone());
+                let config = client.config().to_builder().identity_cache(cache);
                 State::Ready(Client::from_conf(config.build()), None)
             }
             None => State::Preparing(Step::Region),
@@ -79,6 +83,7 @@ impl Connection {
             state: Arc::new(watch::Sender::new(state)),
             wanted: Arc::default(),
             task,
+            loads_of_client,
         }
     }
 
@@ -117,6 +122,11 @@ impl Connection {
             }
             _ => false,
         });
+    }
+
+    /// Whether a client that was handed in is asking for credentials.
+    pub(crate) fn client_is_loading(&self) -> bool {
+        self.loads_of_client.are_under_way()
     }
 
     /// What a call has waited for in vain.

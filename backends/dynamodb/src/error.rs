@@ -68,6 +68,13 @@ pub(crate) enum Failure {
     )]
     WaitedForCredentials(Duration, &'static str),
 
+    /// Of a client that was handed in. It may have sent something before.
+    #[error(
+        "no answer within the timeout of {0:?}: the client still asks its own provider for AWS credentials; try again \
+         later, or give the client keys that are there sooner"
+    )]
+    ClientWaited(Duration),
+
     #[error(
         "AWS does not accept the credentials ({0}): they are wrong, expired, or of another account or region"
     )]
@@ -131,7 +138,9 @@ impl Failure {
         match self {
             Self::NotAnItem(_) | Self::NotReadable(_) => ErrorKind::Corrupt,
             Self::TooLarge | Self::CollectionTooLarge(_) => ErrorKind::TooLarge,
-            Self::NoAnswer(_) | Self::Unfinished { .. } | Self::InDoubt(_) => ErrorKind::Timeout,
+            Self::NoAnswer(_) | Self::ClientWaited(_) | Self::Unfinished { .. } | Self::InDoubt(_) => {
+                ErrorKind::Timeout
+            }
             // Only a builder says `Config`. These are found out when the table is first used, which then does
             // not work, and does once somebody has mended them: there is no need to build the store again.
             Self::NoTable | Self::WrongTable(_) | Self::NoRegion | Self::NoCredentials(..) | Self::NoTls => {

@@ -61,11 +61,27 @@ impl Identity {
 /// The identity cache of a client that was handed in, with one difference: a load goes on when the call that began it
 /// has ended, so it is there for the next one.
 #[derive(Debug)]
-pub(crate) struct Unhurried(SharedIdentityCache);
+pub(crate) struct Unhurried {
+    cache: SharedIdentityCache,
+    loads: Loads,
+}
+
+/// How many of its loads are under way. What is cached is there at once, so that more than none is a sign of a source
+/// that takes its time.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Loads(Arc<()>);
+
+impl Loads {
+    pub(crate) fn are_under_way(&self) -> bool {
+        // Each has one, beside this and that of the cache.
+        Arc::strong_count(&self.0) > 2
+    }
+}
 
 impl Unhurried {
-    pub(crate) fn cache_of(client: &Client) -> Self {
-        Self(client.config().identity_cache().unwrap_or_else(|| IdentityCache::lazy().build()))
+    pub(crate) fn cache_of(client: &Client, loads: Loads) -> Self {
+        let cache = client.config().identity_cache().unwrap_or_else(|| IdentityCache::lazy().build());
+        Self { cache, loads }
     }
 }
 
@@ -76,8 +92,9 @@ impl ResolveCachedIdentity for Unhurried {
         components: &'a RuntimeComponents,
         _config: &'a ConfigBag,
     ) -> IdentityFuture<'a> {
-        let (cache, components) = (self.0.clone(), components.clone());
+        let (cache, components, load) = (self.cache.clone(), components.clone(), self.loads.clone());
         let load = tokio::spawn(async move {
+            let _load = load;
             // Without the call's own settings, of which the cache would only take timeouts.
             cache.resolve_cached_identity(resolver, &components, &ConfigBag::base()).await
         });
@@ -89,7 +106,7 @@ impl ResolveCachedIdentity for Unhurried {
         components: &RuntimeComponentsBuilder,
         config: &ConfigBag,
     ) -> Result<(), BoxError> {
-        self.0.validate_base_client_config(components, config)
+        self.cache.validate_base_client_config(components, config)
     }
 
     fn validate_final_config(
@@ -97,7 +114,7 @@ impl ResolveCachedIdentity for Unhurried {
         components: &RuntimeComponents,
         config: &ConfigBag,
     ) -> Result<(), BoxError> {
-        self.0.validate_final_config(components, config)
+        self.cache.validate_final_config(components, config)
     }
 }
 

@@ -5,6 +5,7 @@ mod builder;
 mod client;
 mod codec;
 mod condition;
+mod conflict;
 mod connection;
 mod deadline;
 mod doubt;

@@ -10,6 +10,7 @@ use flagstore_core::{AllData, Bridge, ErrorKind, FeatureStoreCore, Item, Items, 
 
 use crate::codec::{self, Row};
 use crate::condition::Condition;
+use crate::conflict;
 use crate::deadline::sooner;
 use crate::doubt::Doubt;
 use crate::error::{Failure, STORE};
@@ -21,8 +22,6 @@ use crate::writer::Writer;
 
 /// How often an upsert may find that what it wanted to replace was replaced by others. Once is rare.
 const ROUNDS: usize = 5;
-/// The most that an upsert waits for a transaction of somebody else's to end, each time that it meets one.
-const CONFLICT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Feature flags in a DynamoDB table.
 ///
@@ -77,13 +76,20 @@ impl DynamoDbStore {
         };
         let table = Arc::clone(&self.table);
         let work = work(Arc::clone(&table), client);
-        self.bridge.run(operation, timeout, async move {
+        let result = self.bridge.run(operation, timeout, async move {
             work.await.map_err(|failure| {
                 if matches!(failure, Failure::BadCredentials(_)) {
                     table.connection.refused();
                 }
                 failure.during(operation, &table.to_string())
             })
+        });
+        result.map_err(|error| match error.kind() {
+            // A client that was handed in does not say what it waits for.
+            ErrorKind::Timeout if self.table.connection.client_is_loading() => {
+                Failure::ClientWaited(timeout).during(operation, &self.table.to_string())
+            }
+            _ => error,
         })
     }
 
@@ -170,21 +176,14 @@ impl FeatureStoreCore for DynamoDbStore {
         let upserted = self.run("upsert", self.timeout, |table, client| async move {
             check(&namespace, &key, &item)?;
             table.prove(&client).await?;
-            let (mut condition, mut conflict) = (Condition::Newer, None);
+            let mut condition = Condition::Newer;
             for _ in 0..ROUNDS {
                 let doubt = Doubt::default();
-                let row = codec::encode(&namespace, &key, &item);
-                let refused = match put(&client, &table.name, row, &condition, &doubt).await {
-                    Ok(None) => return Ok(Upsert::Applied),
-                    Ok(Some(refused)) => refused,
-                    // It ends in a moment, and its item is not the database's trouble.
-                    Err(Failure::Conflict(words)) => {
-                        conflict = Some(words);
-                        tokio::time::sleep(CONFLICT_PAUSE.mul_f64(fastrand::f64())).await;
-                        continue;
-                    }
-                    Err(failure) => return Err(failure),
+                let write = || {
+                    let row = codec::encode(&namespace, &key, &item);
+                    put(&client, &table.name, row, &condition, &doubt)
                 };
+                let Some(refused) = conflict::outlast(write).await? else { return Ok(Upsert::Applied) };
                 match codec::decode(&key, &refused) {
                     // The first attempt has stored it, its answer was lost, and the next one came upon it.
                     Ok(current) if doubt.exists() && current == item => return Ok(Upsert::Applied),
@@ -194,7 +193,7 @@ impl FeatureStoreCore for DynamoDbStore {
                     _ => condition = Condition::Unchanged(refused),
                 }
             }
-            Err(conflict.map_or(Failure::Raced, Failure::Conflict))
+            Err(Failure::Raced)
         });
         upserted.map_err(|error| error.about([about]))
     }

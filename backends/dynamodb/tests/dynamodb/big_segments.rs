@@ -9,6 +9,8 @@ use flagstore_core::{
 };
 use flagstore_dynamodb::aws_sdk_dynamodb::types::AttributeValue;
 
+use serde_json::json;
+
 use crate::support::proxy::Do;
 use crate::support::{Server, n, random_name, s};
 use crate::{assert_kind, cases, flag};
@@ -23,6 +25,7 @@ cases![
     a_long_patch_that_was_interrupted_is_applied_again,
     a_patch_whose_answer_is_lost_is_applied_once,
     a_patch_that_may_have_happened_is_a_timeout,
+    a_patch_waits_for_a_transaction_of_others,
     one_store_keeps_flags_and_big_segments,
     a_server_that_never_answers_is_a_timeout_for_big_segments_too,
 ];
@@ -194,6 +197,32 @@ fn a_patch_that_may_have_happened_is_a_timeout(server: &Server) {
     assert_kind(store.set_metadata(UnixMillis(5)), ErrorKind::Timeout, "may have happened");
     let outcome = server.store().apply_patch(&patch("", "v1", 1)).unwrap();
     assert_eq!(outcome, PatchOutcome::OutOfOrder("v1".to_owned()));
+}
+
+/// It ends in a moment, and its rows are not the database's trouble.
+fn a_patch_waits_for_a_transaction_of_others(server: &Server) {
+    let conflict = || {
+        let answer = json!({
+            "__type": "com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
+            "Message": "Transaction cancelled, please refer cancellation reasons for specific reasons",
+            "CancellationReasons": [{"Code": "None"}, {"Code": "TransactionConflict", "Message": "ongoing"}],
+        });
+        Do::Answer(400, answer.to_string())
+    };
+    let (proxy, behind) = server.behind(move |request| match &*request.operation {
+        "TransactWriteItems" if request.nth < 2 => conflict(),
+        _ => Do::Forward,
+    });
+    applied(&behind.store(), &patch("", "v1", 1));
+    assert_eq!(proxy.take_operations()[1..], ["TransactWriteItems"; 3]);
+
+    let (_proxy, behind) = server.behind(move |request| match &*request.operation {
+        "TransactWriteItems" => conflict(),
+        _ => Do::Forward,
+    });
+    let error = behind.store().apply_patch(&patch("v1", "v2", 1));
+    assert_kind(error, ErrorKind::Other, "a transaction of somebody else's has the item");
+    assert_eq!(server.store().get_version().unwrap(), "v1");
 }
 
 /// Both contracts of one object.

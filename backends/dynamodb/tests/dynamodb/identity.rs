@@ -5,9 +5,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use flagstore_core::{ErrorKind, FeatureStoreCore, Kind, StoreError};
+use flagstore_core::{
+    CacheMode, CachingStoreWrapper, ErrorKind, FeatureStore, FeatureStoreCore, Kind, StoreError,
+};
 use flagstore_dynamodb::DynamoDbStore;
 use flagstore_dynamodb::aws_sdk_dynamodb::Client;
+use flagstore_dynamodb::aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use flagstore_dynamodb::aws_sdk_dynamodb::config::{Credentials, ProvideCredentials};
 use flagstore_dynamodb::aws_sdk_dynamodb::error::BoxError;
 
@@ -23,6 +26,7 @@ cases![
     credentials_are_renewed_while_the_old_ones_still_hold,
     a_renewal_that_fails_is_tried_again_while_the_old_ones_still_hold,
     credentials_that_expired_are_waited_for,
+    a_wrapper_gets_over_slow_credentials,
     a_source_that_fails_is_named_at_once_and_asked_again,
     credentials_that_aws_refuses_are_asked_for_anew,
     a_call_waits_for_credentials_no_longer_than_its_timeout,
@@ -102,7 +106,13 @@ fn slow_credentials_are_there_in_the_end(server: &Server) {
             scope.spawn(move || {
                 let source = Source::that_takes(Duration::from_secs(seconds));
                 let store = store(server, &source);
+                let start = Instant::now();
                 let errors = errors_until_it_works(&store);
+                println!(
+                    "credentials that take {seconds} s: {} calls said so, and the next one worked after {:.1?}",
+                    errors.len(),
+                    start.elapsed()
+                );
                 assert_eq!(source.loads(), 1, "the load is not begun anew");
                 assert!(seconds > 2 || errors.is_empty(), "{errors:?}");
                 for error in errors {
@@ -126,14 +136,24 @@ fn slow_credentials_do_not_fail_a_call_that_has_the_time(server: &Server) {
     assert_eq!(store.get(&Kind::FEATURES, "a").unwrap(), None);
 }
 
-/// A client that was handed in loads them itself, and no call of the store cancels that either.
+/// A client that was handed in loads them itself. No call of the store cancels that either, and each says what it has
+/// waited for, also if the client has timeouts of its own.
 fn slow_credentials_of_a_ready_client_are_there_in_the_end(server: &Server) {
-    let source = Source::that_takes(Duration::from_secs(3));
-    let config = server.raw.config().to_builder().credentials_provider(source.clone());
-    let builder = DynamoDbStore::builder(&server.table).prefix(&server.prefix);
-    let store = builder.client(Client::from_conf(config.build())).build().unwrap();
-    assert!(!errors_until_it_works(&store).is_empty());
-    assert_eq!(source.loads(), 1);
+    let of_attempt = TimeoutConfig::builder().operation_attempt_timeout(Duration::from_millis(600)).build();
+    for timeouts in [TimeoutConfig::disabled(), of_attempt] {
+        let source = Source::that_takes(Duration::from_secs(3));
+        let config = server.raw.config().to_builder().credentials_provider(source.clone());
+        let client = Client::from_conf(config.timeout_config(timeouts).build());
+        let builder = DynamoDbStore::builder(&server.table).prefix(&server.prefix);
+        let store = builder.client(client).build().unwrap();
+        let errors = errors_until_it_works(&store);
+        assert!(!errors.is_empty());
+        for error in errors {
+            assert!(!error.to_string().contains("check the network"), "{error}");
+            assert_kind(Err::<(), _>(error), ErrorKind::Timeout, "its own provider for AWS credentials");
+        }
+        assert_eq!(source.loads(), 1);
+    }
 }
 
 /// So nobody waits for a renewal, however slow the source is.
@@ -171,6 +191,23 @@ fn credentials_that_expired_are_waited_for(server: &Server) {
         thread::sleep(Duration::from_millis(400));
     }
     assert!(source.loads() >= 3);
+}
+
+/// A call that waited in vain makes the database unavailable, and the credentials make it available again: at first, and
+/// whenever they are renewed, here always too late.
+fn a_wrapper_gets_over_slow_credentials(server: &Server) {
+    let source = Source::that_takes(Duration::from_secs(3)).valid_for(Duration::from_secs(1));
+    let wrapper = CachingStoreWrapper::builder(store(server, &source)).mode(CacheMode::Off).build().unwrap();
+    let status = wrapper.status_provider();
+    assert!(wrapper.get(&Kind::FEATURES, "a").is_err());
+    assert!(!status.status().available);
+    let deadline = Instant::now() + PATIENCE;
+    for renewal in 1..=3 {
+        while source.loads() < renewal || !status.status().available {
+            assert!(Instant::now() < deadline, "after {} loads: {:?}", source.loads(), status.status());
+            let _ = wrapper.get(&Kind::FEATURES, "a");
+        }
+    }
 }
 
 /// Its own words are kept, nobody waits for what has failed, and later it is asked again.
