@@ -16,6 +16,8 @@ use flagstore_sqlite::rusqlite::{Connection, OptionalExtension, Row, Transaction
 
 type Error = Box<dyn std::error::Error>;
 
+/// How many times as long as bare rusqlite the store may take.
+const LIMIT: f64 = 1.2;
 const FLAGS: u64 = 10_000;
 const FEATURES: &str = "features";
 
@@ -40,13 +42,13 @@ fn get(raw: &Raw, store: &SqliteStore) {
     for (key, size) in [("half-kb", 500), ("ten-kb", 10_000)] {
         store.upsert(&Kind::FEATURES, key, &flag(1, size)).map(drop).expect("upsert");
         raw.upsert(key, &flag(1, size));
-        Comparison::new(format!("get, {key}"), 1.3)
+        Comparison::new(format!("get, {key}"), LIMIT)
             .rounds(500)
             .repeat(200)
             .measure(|_| raw.get(key), |_| store.get(&Kind::FEATURES, key).expect("get"))
             .print();
     }
-    Comparison::new("get, a miss", 1.3)
+    Comparison::new("get, a miss", LIMIT)
         .rounds(500)
         .repeat(200)
         .measure(|_| raw.get("missing"), |_| store.get(&Kind::FEATURES, "missing").expect("get"))
@@ -54,7 +56,7 @@ fn get(raw: &Raw, store: &SqliteStore) {
 }
 
 fn upsert(raw: &Raw, store: &SqliteStore) {
-    Comparison::new("upsert, applied", 1.3)
+    Comparison::new("upsert, applied", LIMIT)
         .rounds(300)
         .repeat(50)
         .measure(
@@ -63,7 +65,7 @@ fn upsert(raw: &Raw, store: &SqliteStore) {
         )
         .print();
     let stale = flag(1, 500);
-    Comparison::new("upsert, stale", 1.3)
+    Comparison::new("upsert, stale", LIMIT)
         .rounds(300)
         .repeat(50)
         .measure(
@@ -74,7 +76,7 @@ fn upsert(raw: &Raw, store: &SqliteStore) {
 }
 
 fn get_all(raw: &Raw, store: &SqliteStore) {
-    Comparison::new("get_all, 10 000 flags", 1.3)
+    Comparison::new("get_all, 10 000 flags", LIMIT)
         .rounds(50)
         .measure(|_| raw.get_all(), |_| store.get_all(&Kind::FEATURES).expect("get_all"))
         .print();
@@ -82,14 +84,14 @@ fn get_all(raw: &Raw, store: &SqliteStore) {
 
 fn init(raw: &mut Raw, store: &SqliteStore) {
     let versions = [flags(1), flags(2)];
-    Comparison::new("init, 10 000 changed flags", 1.3)
+    Comparison::new("init, 10 000 changed flags", LIMIT)
         .rounds(30)
         .measure(
             |n| raw.init(&versions[n as usize % 2]),
             |n| store.init(&versions[n as usize % 2]).expect("init"),
         )
         .print();
-    Comparison::new("init, nothing changed", 1.3)
+    Comparison::new("init, nothing changed", LIMIT)
         .rounds(30)
         .measure(|_| raw.init(&versions[0]), |_| store.init(&versions[0]).expect("init"))
         .print();

@@ -64,16 +64,83 @@ impl ChangeSource for SqliteChanges {
                 could_look = changed.is_ok();
             }
         };
-        let thread = thread::Builder::new().name("flagstore-changes".to_owned());
-        if let Err(error) = thread.spawn(run) {
-            tracing::warn!("sqlite: cannot start the thread that sees what others write: {error}");
-        }
+        start(thread::Builder::new().name("flagstore-changes".to_owned()), run);
         ChangeWatch::new(guard)
+    }
+}
+
+fn start(thread: thread::Builder, run: impl FnOnce() + Send + 'static) {
+    if let Err(error) = thread.spawn(run) {
+        tracing::warn!("sqlite: cannot start the thread that sees what others write: {error}");
     }
 }
 
 impl fmt::Debug for SqliteChanges {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SqliteChanges(every {:?})", self.interval)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Mutex, OnceLock};
+
+    use tempfile::TempDir;
+
+    use crate::SqliteStore;
+
+    use super::*;
+
+    static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+
+    struct Log;
+
+    impl io::Write for Log {
+        fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+            LOG.lock().unwrap().write(text)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What was logged in this process, once it says this.
+    fn log_that_says(text: &str) -> String {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            let log = String::from_utf8(LOG.lock().unwrap().clone()).unwrap();
+            if log.contains(text) {
+                return log;
+            }
+            assert!(Instant::now() < deadline, "{log}");
+            thread::yield_now();
+        }
+    }
+
+    fn listen_to_the_log() {
+        static LISTENS: OnceLock<()> = OnceLock::new();
+        LISTENS.get_or_init(|| tracing_subscriber::fmt().with_ansi(false).with_writer(|| Log).init());
+    }
+
+    /// Whoever relies on it would else wait in vain. The thread wants more memory than any machine has.
+    #[test]
+    fn a_watch_that_cannot_start_says_so() {
+        listen_to_the_log();
+        start(thread::Builder::new().stack_size(1 << 46), || {});
+        log_that_says("WARN flagstore_sqlite::changes: sqlite: cannot start the thread");
+    }
+
+    /// Once for each outage, with the reason.
+    #[test]
+    fn a_watch_that_cannot_look_says_so() {
+        listen_to_the_log();
+        let folder = TempDir::new().unwrap();
+        let store = SqliteStore::builder(folder.path().join("flags.db")).build().unwrap();
+        let _watch = store.changes(Duration::from_millis(1)).watch(Box::new(|_| {}));
+        drop(folder);
+        let log = log_that_says("WARN flagstore_sqlite::changes: sqlite: cannot see what others write");
+        assert!(log.contains("the database file or its log was deleted"), "{log}");
     }
 }

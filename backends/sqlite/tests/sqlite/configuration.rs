@@ -118,3 +118,24 @@ fn in_memory_data_outlives_errors() {
     assert_kind(store.init(&flags(1000, 2)), ErrorKind::Unavailable, "full");
     assert_eq!(version(&store), Some(1));
 }
+
+/// Whichever is linked, the one in the program or the system's. One that cannot be trusted is used only by who says so.
+#[test]
+fn the_library_is_checked_when_a_store_is_built() {
+    let folder = Folder::new();
+    match folder.builder().build() {
+        Ok(_) => {
+            let is_corrected =
+                matches!(rusqlite::version_number(), 3_044_006..3_045_000 | 3_050_007..3_051_000);
+            assert!(is_corrected || rusqlite::version_number() >= 3_051_003);
+        }
+        Err(error) => {
+            assert!(!cfg!(feature = "bundled"), "{error}");
+            assert!(!folder.path().exists());
+            assert_kind(Err::<(), _>(error), ErrorKind::Config, "libsqlite3: version 3.");
+            SqliteStore::in_memory().build().unwrap();
+        }
+    }
+    upsert(&folder.builder().accept_wal_reset_bug(true).build().unwrap(), 1).unwrap();
+    assert_eq!(version(&folder.builder().read_only(true).build().unwrap()), Some(1));
+}

@@ -100,15 +100,22 @@ fn permissions_bind() -> bool {
 /// Permissions do not bind root, who therefore has the test run by somebody whom they bind.
 #[cfg(unix)]
 fn passes_for_nobody(test: &str) {
+    let program = Folder::new();
+    let output = run_by_nobody(&program, test).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+}
+
+/// The test, run by somebody who has no rights, by a copy of this program that is put into the folder.
+#[cfg(unix)]
+fn run_by_nobody(folder: &Folder, test: &str) -> std::process::Command {
     use std::os::unix::fs::PermissionsExt;
     use std::os::unix::process::CommandExt;
     const NOBODY: u32 = 65534;
-    let folder = Folder::new();
     let program = folder.0.path().join("test");
     std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
     std::fs::set_permissions(folder.0.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     let mut command = std::process::Command::new(program);
-    let output = command.args(["--exact", test]).current_dir("/").uid(NOBODY).gid(NOBODY).output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+    command.args(["--exact", test]).current_dir("/").uid(NOBODY).gid(NOBODY);
+    command
 }

@@ -3,12 +3,18 @@
 #![cfg(unix)]
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Stdio;
 
 use flagstore_core::{ErrorKind, FeatureStoreCore, Kind};
+use flagstore_sqlite::SqliteStore;
 
-use crate::{Folder, assert_kind, eventually, flags, passes_for_nobody, permissions_bind, upsert, version};
+use crate::{
+    Folder, assert_kind, eventually, flags, passes_for_nobody, permissions_bind, run_by_nobody, upsert,
+    version,
+};
 
 fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
@@ -86,6 +92,53 @@ fn beside_a_writer() {
     assert_eq!(reader.get_all(&Kind::FEATURES).unwrap().by_key.len(), 5000);
 }
 
+/// By which the process of the other user finds the file.
+const OF_ANOTHER: &str = "FLAGSTORE_SQLITE_OF_ANOTHER";
+
+/// A user who may read the file, and write neither it nor the folder, reads what the writer writes, and what is there
+/// when the writer has gone. Only root can be two users.
+#[test]
+fn beside_a_writer_of_another_user() {
+    if let Ok(path) = std::env::var(OF_ANOTHER) {
+        return read_as_another(Path::new(&path));
+    }
+    if permissions_bind() {
+        return;
+    }
+    let folder = Folder::new();
+    set_mode(folder.0.path(), 0o755);
+    let writer = folder.builder().file_mode(0o644).build().unwrap();
+    upsert(&writer, 1).unwrap();
+    let program = Folder::new();
+    let mut reader = run_by_nobody(&program, "read_only::beside_a_writer_of_another_user");
+    reader.arg("--nocapture").env(OF_ANOTHER, folder.path()).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut reader = reader.spawn().unwrap();
+    let mut said = BufReader::new(reader.stdout.take().unwrap()).lines().map(Result::unwrap);
+    for version in 1..=3 {
+        upsert(&writer, version).unwrap();
+        assert!(said.any(|line| line == format!("saw {version}")));
+    }
+    drop(writer);
+    drop(reader.stdin.take());
+    let rest: Vec<_> = said.collect();
+    assert!(reader.wait().unwrap().success(), "{rest:?}");
+}
+
+fn read_as_another(path: &Path) {
+    assert!(fs::OpenOptions::new().append(true).open(path).is_err(), "it may not write");
+    let open = || SqliteStore::builder(path).read_only(true).build().unwrap();
+    let store = open();
+    for expected in 1..=3 {
+        eventually(|| version(&store) == Some(expected));
+        println!("saw {expected}");
+    }
+    // Until the writer has gone.
+    std::io::stdin().read_line(&mut String::new()).unwrap();
+    assert_eq!(version(&store), Some(3));
+    drop(store);
+    assert_eq!(version(&open()), Some(3));
+}
+
 /// A file that is deleted under a store that only reads is an error, until there is one again.
 #[test]
 fn deleted_and_written_anew() {
@@ -111,7 +164,7 @@ fn nothing_is_made() {
     fs::write(folder.path(), "").unwrap();
     assert_kind(store(), ErrorKind::Config, "path: nothing was written");
     assert_eq!(fs::read(folder.path()).unwrap(), b"");
-    let in_memory = flagstore_sqlite::SqliteStore::in_memory().read_only(true).build();
+    let in_memory = SqliteStore::in_memory().read_only(true).build();
     assert_kind(in_memory, ErrorKind::Config, "read_only: ");
 }
 
