@@ -1,4 +1,6 @@
 use std::fs;
+#[cfg(target_os = "linux")]
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 use flagstore_core::{AllData, ErrorKind, FeatureStoreCore, Item, Kind};
@@ -65,6 +67,53 @@ fn disk_full_and_an_init_of_other_items() {
     store.init(&renamed("new")).unwrap();
     assert!(store.get(&Kind::FEATURES, "new-1").unwrap().is_some());
     assert!(store.get(&Kind::FEATURES, "old-1").unwrap().is_none());
+}
+
+/// A file system of this many megabytes, which ends with the test. Only root can make one, and not in every container.
+#[cfg(target_os = "linux")]
+struct SmallDisk(Folder);
+
+#[cfg(target_os = "linux")]
+impl SmallDisk {
+    fn new(megabytes: usize) -> Option<Self> {
+        let folder = Folder::new();
+        let mut mount = std::process::Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &format!("size={megabytes}m"), "tmpfs"]).arg(folder.0.path());
+        mount.output().ok()?.status.success().then_some(Self(folder))
+    }
+
+    /// Takes all the room that is left.
+    fn fill(&self) {
+        let mut filler = fs::File::create(self.0.0.path().join("filler")).unwrap();
+        for length in [1 << 16, 1] {
+            while filler.write_all(&vec![0; length]).is_ok() {}
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg(self.0.0.path()).status();
+    }
+}
+
+/// On a disk without any room an init that brings less works, and then there is room again.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_init_that_brings_less_works_on_a_full_disk() {
+    let Some(disk) = SmallDisk::new(16) else { return };
+    let store = disk.0.store();
+    store.init(&flags(3000, 1)).unwrap();
+    disk.fill();
+    assert_kind(store.init(&flags(9000, 2)), ErrorKind::Unavailable, "full; free some disk space");
+    assert_eq!(store.get_all(&Kind::FEATURES).unwrap().by_key.len(), 3000);
+    store.init(&flags(1000, 3)).unwrap();
+    let all = store.get_all(&Kind::FEATURES).unwrap().by_key;
+    assert!(all.len() == 1000 && all.values().all(|item| item.version() == 3));
+    upsert(&store, 1).unwrap();
+    drop(store);
+    assert_eq!(version(&disk.0.store()), Some(1));
 }
 
 /// A connection that must not write serves reads.
