@@ -2,8 +2,11 @@
 //!
 //! Each program keeps 10 000 flags, one thread makes one call after the other, and nothing is cached. The figures are
 //! averages in microseconds. What a call is differs a little: Python's stores parse the JSON of a flag, the others do not.
+//! A second table has the evaluations per second.
 
 #![allow(clippy::unwrap_used, reason = "a measurement may as well panic where it cannot go on")]
+
+mod evaluations;
 
 use std::hint::black_box;
 use std::path::Path;
@@ -44,6 +47,10 @@ fn main() {
         let times = OPERATIONS.map(|operation| format!("{:.0}", times[operation].as_f64().unwrap()));
         println!("| {name} | {} |", times.join(" | "));
     }
+    println!("\n| a flag of half a kilobyte, one thread | evaluations per second |\n|---|---|");
+    for (name, rate) in evaluations::rows(store(&url, "evaluate")).unwrap() {
+        println!("| {name} | {rate:.0} |");
+    }
 }
 
 fn theirs(program: &Path, arguments: &[&Path], url: &str, plan: &str) -> Value {
@@ -56,11 +63,7 @@ fn theirs(program: &Path, arguments: &[&Path], url: &str, plan: &str) -> Value {
 }
 
 fn ours(url: &str) -> Value {
-    let prefix = format!("time-flagstore-{}", std::process::id());
-    let builder = RedisStore::builder().url(url).prefix(prefix);
-    let store = builder.timeout(Duration::from_secs(60)).build().unwrap();
-    let kind = Kind::FEATURES;
-    let everything = AllData::new().with(kind.clone(), (0..FLAGS).map(|i| (key(i), flag(i, 1))));
+    let (store, kind, everything) = (store(url, "time"), Kind::FEATURES, everything());
     let init = average(3, |_| store.init(&everything).unwrap());
     let get = average(CALLS, |i| drop(black_box(store.get(&kind, &key(i % FLAGS)).unwrap())));
     let upsert = average(CALLS, |i| {
@@ -71,12 +74,25 @@ fn ours(url: &str) -> Value {
     json!({"init": init, "get": get, "upsert": upsert, "get_all": get_all})
 }
 
+fn store(url: &str, what: &str) -> RedisStore {
+    let prefix = format!("{what}-flagstore-{}", std::process::id());
+    RedisStore::builder().url(url).prefix(prefix).timeout(Duration::from_secs(60)).build().unwrap()
+}
+
+fn everything() -> AllData {
+    AllData::new().with(Kind::FEATURES, (0..FLAGS).map(|i| (key(i), flag(i, 1))))
+}
+
 fn key(i: usize) -> String {
     format!("flag-{i}")
 }
 
 fn flag(i: usize, version: usize) -> Item {
-    Item::parse(TEMPLATE.replace("KEY", &key(i)).replace("VERSION", &version.to_string())).unwrap()
+    Item::parse(text(i, version)).unwrap()
+}
+
+fn text(i: usize, version: usize) -> String {
+    TEMPLATE.replace("KEY", &key(i)).replace("VERSION", &version.to_string())
 }
 
 /// In microseconds, after a first call that does not count.
