@@ -214,6 +214,9 @@ fn round(seed: u64) {
             thread::sleep(Duration::from_micros(random.below(500)));
             database.health.store(0, Ordering::SeqCst);
             thread::sleep(Duration::from_micros(random.below(500)));
+            if random.below(200) == 0 {
+                store.disable_cache();
+            }
         }
         database.health.store(0, Ordering::SeqCst);
     });

@@ -1,7 +1,7 @@
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
-use super::flight::Flights;
+use super::load::Loads;
 use super::mode::{CacheMode, StalePolicy};
 use super::recovery::recover;
 use super::statistics::Counters;
@@ -136,43 +136,24 @@ impl CachingStoreBuilder {
             StalePolicy::Evict => None,
             StalePolicy::Refresh { max_age } | StalePolicy::RefreshAsync { max_age } => max_age,
         };
-        for (field, duration) in [
-            ("mode", time_to_live),
-            ("stale_policy", max_age),
-            ("poll_interval", Some(poll_interval)),
-            ("detect_data_loss", detect_data_loss),
-        ] {
-            if duration.is_some_and(|duration| duration.is_zero() || duration > LONGEST) {
-                return Err(StoreError::config(
-                    "cache",
-                    field,
-                    "must be longer than zero, and a year at most",
-                ));
-            }
-        }
-        for (field, capacity) in [("capacity", capacity), ("missing_capacity", Some(missing_capacity))] {
-            if capacity == Some(0) {
-                return Err(StoreError::config("cache", field, "must be at least 1"));
-            }
-        }
+        let is_wrong = |duration: Option<Duration>| duration.is_some_and(|it| it.is_zero() || it > LONGEST);
+        let is_too_short = max_age.zip(time_to_live).is_some_and(|(max_age, time)| max_age < time);
         let is_off = mode == CacheMode::Off;
-        for (field, is_set) in [
-            ("stale_policy", stale_policy != StalePolicy::Evict),
-            ("capacity", capacity.is_some()),
-            ("refill", refill),
-            ("changes", changes.is_some()),
-        ] {
-            if is_off && is_set {
-                return Err(StoreError::config(
-                    "cache",
-                    field,
-                    "means nothing where the mode is off: nothing is cached",
-                ));
-            }
-        }
-        if max_age.zip(time_to_live).is_some_and(|(max_age, time_to_live)| max_age < time_to_live) {
-            let reason = "max_age must not be shorter than the time to live, before which nothing is stale";
-            return Err(StoreError::config("cache", "stale_policy", reason));
+        let refused = [
+            ("mode", is_wrong(time_to_live), OUT_OF_RANGE),
+            ("stale_policy", is_wrong(max_age), OUT_OF_RANGE),
+            ("poll_interval", is_wrong(Some(poll_interval)), OUT_OF_RANGE),
+            ("detect_data_loss", is_wrong(detect_data_loss), OUT_OF_RANGE),
+            ("capacity", capacity == Some(0), NO_ROOM),
+            ("missing_capacity", missing_capacity == 0, NO_ROOM),
+            ("stale_policy", is_off && stale_policy != StalePolicy::Evict, NOTHING_CACHED),
+            ("capacity", is_off && capacity.is_some(), NOTHING_CACHED),
+            ("refill", is_off && refill, NOTHING_CACHED),
+            ("changes", is_off && changes.is_some(), NOTHING_CACHED),
+            ("stale_policy", is_too_short, NOTHING_STALE),
+        ];
+        if let Some((field, _, reason)) = refused.into_iter().find(|(_, is_refused, _)| *is_refused) {
+            return Err(StoreError::config("cache", field, reason));
         }
         let counters = Arc::new(Counters::default());
         let is_lasting = mode == CacheMode::Forever;
@@ -182,14 +163,13 @@ impl CachingStoreBuilder {
         let known = Arc::clone(&table);
         let core = WatchedStore::new(core, poll_interval, move |core| recover(&known, core));
         let shared = Arc::new_cyclic(|this: &Weak<Shared>| Shared {
+            loads: Loads::new(&core, &table, &counters),
             core,
             table,
             counters,
             mode,
             stale_policy,
             not_initialized_for: time_to_live.unwrap_or(DEFAULT_TIME_TO_LIVE),
-            ones: Flights::new(),
-            alls: Flights::new(),
             workers: Workers::new(this),
             loss_watch: OnceLock::new(),
             change_watch: OnceLock::new(),
@@ -207,6 +187,12 @@ impl CachingStoreBuilder {
         Ok(CachingStoreWrapper(shared))
     }
 }
+
+const OUT_OF_RANGE: &str = "must be longer than zero, and a year at most";
+const NO_ROOM: &str = "must be at least 1";
+const NOTHING_CACHED: &str = "means nothing where the mode is off: nothing is cached";
+const NOTHING_STALE: &str =
+    "max_age must not be shorter than the time to live, before which nothing is stale";
 
 /// Keeps sums of times in range.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);

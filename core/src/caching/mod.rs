@@ -6,7 +6,7 @@
 //! what of it is still to be written, and [`merge`](crate::known::merge) is the one place that puts news there.
 //!
 //! - **A `get`**: [`FeatureStore::get`] looks with [`Table::look`](table::Table::look). A hit ends there. For a
-//!   miss, `Shared::load` [boards a flight](flight::Flights::board): the first asks the database
+//!   miss, [`Loads::load`](load::Loads::load) [boards a flight](flight::Flights::board): the first asks the database
 //!   through the [watched store](crate::watched::WatchedStore), and [`Table::read`](table::Table::read) merges
 //!   the answer; the others wait for it.
 //! - **An `upsert`** goes to the database first, then [`Table::written`](table::Table::written) merges the answer,
@@ -19,6 +19,7 @@
 
 mod builder;
 mod flight;
+mod load;
 mod mode;
 mod recovery;
 mod room;

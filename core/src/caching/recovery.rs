@@ -15,35 +15,37 @@ const ROUNDS: usize = 3;
 /// It never puts something older in place of something newer, and while the database has its data it writes what is
 /// pending and nothing else.
 pub(super) fn recover(table: &Table, core: &dyn FeatureStoreCore) -> Result<bool, StoreError> {
-    let is_lost = table.is_initialized() && !table.pending().has_init && !core.is_initialized()?;
-    if is_lost && let Some(everything) = table.everything() {
-        let kinds = everything.into_iter().map(|(kind, items)| (kind, items, Stored::Stays));
-        write_init(table, core, kinds.collect())?;
-    }
+    let mut is_lost = table.is_initialized() && !table.pending().has_init && !core.is_initialized()?;
     for _ in 0..ROUNDS {
         let pending = table.pending();
-        if !pending.has_init && pending.items.is_empty() {
+        if !is_lost && !pending.has_init && pending.items.is_empty() {
             return Ok(table.keeps_everything());
         }
-        if pending.has_init {
-            write_inits(table, core, pending.inits)?;
+        // Before it looks at what it has to write, and not after that.
+        let _recovering = Note::of(table, Table::recovering);
+        if is_lost || pending.has_init {
+            write_inits(table, core)?;
+            is_lost = false;
         }
-        for (kind, key, item) in pending.items {
+        for (kind, key, item) in table.pending().items {
             write(table, core, &kind, &key, &item)?;
         }
     }
     Err(StoreError::new(ErrorKind::Other, "cache", "recover", "writes went on failing meanwhile"))
 }
 
-/// Repeats the inits that the database does not show.
-fn write_inits(
-    table: &Table,
-    core: &dyn FeatureStoreCore,
-    inits: Vec<(Kind, PendingInit)>,
-) -> Result<(), StoreError> {
-    let mut missing = Vec::new();
+/// Repeats the inits that the database does not show, or fills one that has lost everything.
+fn write_inits(table: &Table, core: &dyn FeatureStoreCore) -> Result<(), StoreError> {
+    // Again before it looks: what is acknowledged from now on may be overwritten.
+    let _restoring = Note::of(table, Table::restoring);
+    let pending = table.pending();
     let is_initialized = core.is_initialized()?;
-    for (kind, init) in inits {
+    let mut missing = Vec::new();
+    if !pending.has_init && !is_initialized {
+        let Some(everything) = table.everything() else { return Ok(()) };
+        missing.extend(everything.into_iter().map(|(kind, items)| (kind, items, Stored::Stays)));
+    }
+    for (kind, init) in pending.inits {
         if init.is_overwritten {
             missing.push((kind, init.items.to_vec(), Stored::Goes));
         } else if is_initialized && is_there(core, &kind, &init)? {
@@ -86,8 +88,6 @@ fn write_init(
     core: &dyn FeatureStoreCore,
     kinds: Vec<(Kind, ByKey, Stored)>,
 ) -> Result<(), StoreError> {
-    // What is acknowledged from now on may be overwritten, and is written again.
-    let _restoring = Restoring::begin(table);
     let since = table.moment();
     let mut all_data = AllData::new();
     for (kind, items, rule) in kinds {
@@ -127,9 +127,8 @@ fn write(
 ) -> Result<(), StoreError> {
     let since = table.moment();
     match core.upsert(kind, key, item) {
-        // No other recovery runs beside this one.
-        Ok(Upsert::Applied) => _ = table.written(kind, key, item, since),
-        Ok(Upsert::Stale(current)) => _ = table.written(kind, key, &current, since),
+        Ok(Upsert::Applied) => table.written_back(kind, key, item, since),
+        Ok(Upsert::Stale(current)) => table.written_back(kind, key, &current, since),
         Err(error) if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout) => {
             return Err(error);
         }
@@ -141,18 +140,18 @@ fn write(
     Ok(())
 }
 
-/// While it lives, what the table takes for written is written again.
-struct Restoring<'a>(&'a Table);
+/// Notes in the table that something is under way, as long as it lives.
+struct Note<'a>(&'a Table, fn(&Table, bool));
 
-impl<'a> Restoring<'a> {
-    fn begin(table: &'a Table) -> Self {
-        table.restoring(true);
-        Self(table)
+impl<'a> Note<'a> {
+    fn of(table: &'a Table, note: fn(&Table, bool)) -> Self {
+        note(table, true);
+        Self(table, note)
     }
 }
 
-impl Drop for Restoring<'_> {
+impl Drop for Note<'_> {
     fn drop(&mut self) {
-        self.0.restoring(false);
+        self.1(self.0, false);
     }
 }

@@ -52,10 +52,24 @@ struct State {
     had_init: bool,
     /// How many inits are under way. What comes in meanwhile may have come before them or after them.
     inits: usize,
-    /// Whether a recovery is writing an init, which may overwrite whatever is acknowledged meanwhile.
-    is_restoring: bool,
-    /// When it did so the last time.
-    restored_at: Moment,
+    /// When a recovery writes. An init that is acknowledged meanwhile may be undone by it.
+    recovery: Span,
+    /// When a recovery writes an init, which may overwrite whatever is acknowledged meanwhile.
+    restoring: Span,
+}
+
+/// A time in which something is done that nobody waits for.
+#[derive(Clone, Copy, Default)]
+struct Span {
+    is_under_way: bool,
+    ended_at: Moment,
+}
+
+impl Span {
+    /// Whether it has anything in common with the time since then.
+    fn overlaps(self, since: Moment) -> bool {
+        self.is_under_way || self.ended_at > since
+    }
 }
 
 #[derive(Clone, Default)]
@@ -287,23 +301,41 @@ impl Table {
     /// The database has this item: it took the update, or has refused it for this. False if a recovery that ended
     /// meanwhile may have put something older in its place, so that it is pending.
     pub(super) fn written(&self, kind: &Kind, key: &str, item: &Item, since: Moment) -> bool {
-        let is_safe = self.change(|state| {
-            let (now, is_restoring, was_restored) =
-                (state.now(), state.is_restoring, state.restored_at > since);
-            let overlaps_init = state.overlaps_init(kind, since);
-            let of_kind = state.kind_mut(kind);
-            self.merge(of_kind, key, News::Written(item.clone()), since, now);
-            if overlaps_init {
-                of_kind.doubt(key, now);
-            }
-            if is_restoring || was_restored {
+        let restoring = self.change(|state| {
+            let (now, restoring) = (state.now(), state.restoring);
+            let of_kind = self.has_written(state, kind, key, item, since);
+            // An init that is to be written, or was written meanwhile, takes it away again.
+            if restoring.overlaps(since) || of_kind.pending_init.is_some() {
                 let known = Known::to_be_written(of_kind.items.known(key), item, now);
                 of_kind.items.put(key.into(), known);
             }
-            is_restoring || !was_restored
+            restoring
         });
         self.make_room_for(kind, key);
-        is_safe
+        restoring.is_under_way || !restoring.overlaps(since)
+    }
+
+    /// The same of a recovery's own update, which no init has to bring back.
+    pub(super) fn written_back(&self, kind: &Kind, key: &str, item: &Item, since: Moment) {
+        self.change(|state| _ = self.has_written(state, kind, key, item, since));
+        self.make_room_for(kind, key);
+    }
+
+    fn has_written<'a>(
+        &self,
+        state: &'a mut State,
+        kind: &Kind,
+        key: &str,
+        item: &Item,
+        since: Moment,
+    ) -> &'a mut KindState {
+        let (now, overlaps_init) = (state.now(), state.overlaps_init(kind, since));
+        let of_kind = state.kind_mut(kind);
+        self.merge(of_kind, key, News::Written(item.clone()), since, now);
+        if overlaps_init {
+            of_kind.doubt(key, now);
+        }
+        of_kind
     }
 
     /// The database may not have this item, and has to be given it once it is back.
@@ -325,12 +357,11 @@ impl Table {
     ) -> bool {
         let is_safe = self.change(|state| {
             state.inits -= 1;
-            let (now, was_restored) = (state.now(), state.restored_at > since);
-            let is_restoring = state.is_restoring || was_restored;
+            let (now, recovery) = (state.now(), state.recovery);
             for (kind, _) in all_data.kinds() {
                 let of_kind = state.kind_mut(kind);
                 self.replace(of_kind, kind, all_data, too_large, since, now);
-                if is_restoring {
+                if recovery.overlaps(since) {
                     let items = all_data.shared_items(kind);
                     let items = items.map(|(key, item)| (Arc::clone(key), item.clone())).collect();
                     of_kind.pending_init = Some(PendingInit {
@@ -342,8 +373,8 @@ impl Table {
                 }
             }
             state.has_init(since, self.is_caching());
-            state.pending_init_at = state.pending_init_at.or(is_restoring.then_some(now.at));
-            state.is_restoring || !was_restored
+            state.pending_init_at = state.pending_init_at.or(recovery.overlaps(since).then_some(now.at));
+            recovery.is_under_way || !recovery.overlaps(since)
         });
         all_data.kinds().for_each(|(kind, _)| self.make_room_for_all(kind));
         is_safe
@@ -535,12 +566,14 @@ impl Table {
         self.everything().is_some()
     }
 
-    /// From now on, until it is over, a recovery writes an init: what is acknowledged meanwhile is to be written again.
-    pub(super) fn restoring(&self, is_restoring: bool) {
-        self.change(|state| {
-            state.is_restoring = is_restoring;
-            state.restored_at = state.moment;
-        });
+    /// From now on, until it is over, a recovery writes: an init that is acknowledged meanwhile is to be written again.
+    pub(super) fn recovering(&self, is_under_way: bool) {
+        self.change(|state| state.recovery = Span { is_under_way, ended_at: state.moment });
+    }
+
+    /// The same of a recovery that writes an init: all that is acknowledged meanwhile is to be written again.
+    pub(super) fn restoring(&self, is_under_way: bool) {
+        self.change(|state| state.restoring = Span { is_under_way, ended_at: state.moment });
     }
 
     /// The database shows this init, and so something else than what is known from before it.
@@ -704,7 +737,7 @@ impl State {
     /// two was first, and the higher version need not be the newer one.
     fn overlaps_init(&self, kind: &Kind, since: Moment) -> bool {
         self.inits > 0
-            || self.is_restoring
+            || self.restoring.is_under_way
             || self.kind(kind).is_some_and(|of_kind| of_kind.replaced_at > since)
     }
 
@@ -715,7 +748,7 @@ impl State {
     }
 
     fn now(&self) -> Learnt {
-        Learnt { is_aged: self.inits > 0 || self.is_restoring, ..Learnt::at(self.moment) }
+        Learnt { is_aged: self.inits > 0 || self.restoring.is_under_way, ..Learnt::at(self.moment) }
     }
 }
 

@@ -1,12 +1,11 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, OnceLock, Weak};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
-use super::flight::{Boarding, Flight, Flights};
+use super::load::Loads;
 use super::mode::{CacheMode, StalePolicy};
 use super::room::Place;
 use super::statistics::{CacheStatistics, Counters};
@@ -81,8 +80,7 @@ pub(super) struct Shared {
     pub(super) mode: CacheMode,
     pub(super) stale_policy: StalePolicy,
     pub(super) not_initialized_for: Duration,
-    pub(super) ones: Flights<Place, Option<Item>>,
-    pub(super) alls: Flights<Kind, LiveItems>,
+    pub(super) loads: Loads,
     pub(super) workers: Workers<Self>,
     /// What watches for a loss of data, and for the changes of others, if anything does.
     pub(super) loss_watch: OnceLock<Background>,
@@ -107,7 +105,7 @@ impl CachingStoreWrapper {
         let look = self.0.table.look(kind, key, |_, item| read(item));
         match self.0.answer(look, kind, Some(key)) {
             Answer::Known(value) => Ok(value),
-            Answer::Ask(old) => match self.0.load(kind, key) {
+            Answer::Ask(old) => match self.0.loads.load(&Place::new(kind, key)) {
                 Ok(item) => Ok(item.filter(|item| !item.is_deleted()).as_ref().map(read)),
                 Err(error) => old.ok_or(error),
             },
@@ -199,7 +197,7 @@ impl FeatureStore for CachingStoreWrapper {
     fn get(&self, kind: &Kind, key: &str) -> Result<Option<Item>, StoreError> {
         match self.0.look(kind, key) {
             Answer::Known(item) => Ok(item),
-            Answer::Ask(old) => match self.0.load(kind, key) {
+            Answer::Ask(old) => match self.0.loads.load(&Place::new(kind, key)) {
                 Ok(item) => Ok(item.filter(|item| !item.is_deleted())),
                 Err(error) => old.ok_or(error),
             },
@@ -209,7 +207,7 @@ impl FeatureStore for CachingStoreWrapper {
     fn all(&self, kind: &Kind) -> Result<LiveItems, StoreError> {
         match self.0.look_at_all(kind) {
             Answer::Known(items) => Ok(items),
-            Answer::Ask(old) => self.0.load_all(kind).or_else(|error| old.ok_or(error)),
+            Answer::Ask(old) => self.0.loads.load(kind).or_else(|error| old.ok_or(error)),
         }
     }
 
@@ -281,87 +279,6 @@ impl Shared {
         }
     }
 
-    /// The item from the database. Any number of threads that miss it at once make one call.
-    fn load(&self, kind: &Kind, key: &str) -> Result<Option<Item>, StoreError> {
-        if !self.table.is_caching() {
-            return self.core.get(kind, key);
-        }
-        let place = Place::new(kind, key);
-        match self.board(&place) {
-            Boarding::Join(flight) => flight.wait(),
-            Boarding::Lead(flight) => {
-                self.fly(&place, &flight);
-                flight.wait()
-            }
-        }
-    }
-
-    fn load_all(&self, kind: &Kind) -> Result<LiveItems, StoreError> {
-        if !self.table.is_caching() {
-            return Ok(self.ask_for_all(kind)?.by_key.into_iter().collect());
-        }
-        match self.board_all(kind) {
-            Boarding::Join(flight) => flight.wait(),
-            Boarding::Lead(flight) => {
-                self.fly_all(kind, &flight);
-                flight.wait()
-            }
-        }
-    }
-
-    pub(super) fn board(&self, place: &Place) -> Boarding<Option<Item>> {
-        let counts = |since| self.table.is_settled_since(&place.kind, Some(&place.key), since);
-        self.ones.board(place, self.table.moment(), counts)
-    }
-
-    pub(super) fn board_all(&self, kind: &Kind) -> Boarding<LiveItems> {
-        let counts = |since| self.table.is_settled_since(kind, None, since);
-        self.alls.board(kind, self.table.moment(), counts)
-    }
-
-    /// Asks the database, unless somebody has brought it since the caller looked.
-    pub(super) fn fly(&self, place: &Place, flight: &Arc<Flight<Option<Item>>>) {
-        let Place { kind, key } = place;
-        let known = match self.table.look(kind, key, |_, item| item.clone()) {
-            Look::Fresh(item) => Some(item),
-            Look::Stale(..) | Look::Unknown => None,
-        };
-        let ask = || {
-            let item = self.timed(|| self.core.get(kind, key))?;
-            Ok(self.table.read(kind, key, item, flight.since))
-        };
-        let answer = known.map_or_else(|| caught(ask), |item| Ok(Ok(item)));
-        land(answer, |answer| self.ones.land(place, flight, answer));
-    }
-
-    pub(super) fn fly_all(&self, kind: &Kind, flight: &Arc<Flight<LiveItems>>) {
-        let known = match self.table.look_at_all(kind) {
-            Look::Fresh(items) => Some(items),
-            Look::Stale(..) | Look::Unknown => None,
-        };
-        let ask = || {
-            let items = self.timed(|| self.ask_for_all(kind))?;
-            Ok(self.table.read_all(kind, items, flight.since))
-        };
-        let answer = known.map_or_else(|| caught(ask), |items| Ok(Ok(items)));
-        land(answer, |answer| self.alls.land(kind, flight, answer));
-    }
-
-    fn ask_for_all(&self, kind: &Kind) -> Result<crate::Items, StoreError> {
-        let items = self.core.get_all(kind)?;
-        for error in &items.unreadable {
-            tracing::warn!("left out: {error}");
-        }
-        Ok(items)
-    }
-
-    fn timed<T>(&self, ask: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
-        let began = Instant::now();
-        let answer = catch_unwind(AssertUnwindSafe(ask));
-        self.counters.load(began, matches!(answer, Ok(Ok(_))));
-        answer.unwrap_or_else(|panic| resume_unwind(panic))
-    }
-
     /// Has it read anew, unless that is on its way.
     fn refresh_soon(&self, kind: &Kind, key: Option<&str>) {
         if self.table.ask_for(kind, key, true) {
@@ -374,28 +291,22 @@ impl Shared {
 
     fn init(&self, all_data: &AllData) -> Result<(), StoreError> {
         let since = self.table.begin_init();
-        let result = caught(|| self.core.init(all_data)).unwrap_or_else(|panic| {
+        let result = catch_unwind(AssertUnwindSafe(|| self.core.init(all_data))).unwrap_or_else(|panic| {
             self.table.refused();
             resume_unwind(panic)
         });
         match result {
-            Ok(()) => {
-                let is_safe = self.table.initialized(all_data, &[], since);
-                self.report_unless(is_safe);
-                Ok(())
-            }
+            Ok(()) => self.report_unless(self.table.initialized(all_data, &[], since)),
             // All others were stored.
-            Err(error) if error.kind() == ErrorKind::TooLarge => {
-                let is_safe = self.table.initialized(all_data, error.items(), since);
-                self.report_unless(is_safe);
-                Err(error)
+            Err(ref error) if error.kind() == ErrorKind::TooLarge => {
+                self.report_unless(self.table.initialized(all_data, error.items(), since));
             }
-            Err(error) if is_away(&error) => self.not_written(error, || self.table.uninitialized(all_data)),
-            Err(error) => {
-                self.table.refused();
-                Err(error)
+            Err(error) if is_away(&error) => {
+                return self.not_written(error, || self.table.uninitialized(all_data));
             }
+            Err(_) => self.table.refused(),
         }
+        result
     }
 
     fn upsert(&self, kind: &Kind, key: &str, item: &Item) -> Result<Upsert, StoreError> {
@@ -406,8 +317,7 @@ impl Shared {
                     Upsert::Applied => item,
                     Upsert::Stale(current) => current,
                 };
-                let is_safe = self.table.written(kind, key, stored, since);
-                self.report_unless(is_safe);
+                self.report_unless(self.table.written(kind, key, stored, since));
                 Ok(upsert)
             }
             Err(error) if !is_away(&error) => Err(error),
@@ -494,17 +404,16 @@ impl Shared {
 
 impl Work for Shared {
     fn refresh(&self, target: Target) {
-        let (kind, key) = match &target {
-            Target::One(place) => (&place.kind, Some(&*place.key)),
-            Target::All(kind) => (kind, None),
-        };
         // From now on others may ask again, whatever becomes of this attempt.
-        self.table.ask_for(kind, key, false);
+        match &target {
+            Target::One(place) => self.table.ask_for(&place.kind, Some(&place.key), false),
+            Target::All(kind) => self.table.ask_for(kind, None, false),
+        };
         if self.core.is_known_to_be_available() {
             // The status has learned of a failure, and the old value goes on until it is too old.
-            let _ = match key {
-                Some(key) => self.load(kind, key).map(drop),
-                None => self.load_all(kind).map(drop),
+            let _ = match &target {
+                Target::One(place) => self.loads.load(place).map(drop),
+                Target::All(kind) => self.loads.load(kind).map(drop),
             };
         }
     }
@@ -513,22 +422,6 @@ impl Work for Shared {
 /// Whether the database may take it later. What it refuses for what it is, is its caller's to know.
 fn is_away(error: &StoreError) -> bool {
     matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout)
-}
-
-/// What the database answers, or the panic with which it does not.
-fn caught<T>(ask: impl FnOnce() -> Result<T, StoreError>) -> thread::Result<Result<T, StoreError>> {
-    catch_unwind(AssertUnwindSafe(ask))
-}
-
-/// Hands over the answer. A store that panics must not leave the others waiting.
-fn land<T>(answer: thread::Result<Result<T, StoreError>>, land: impl FnOnce(Result<T, StoreError>)) {
-    match answer {
-        Ok(answer) => land(answer),
-        Err(panic) => {
-            land(Err(StoreError::new(ErrorKind::Other, "cache", "load", "the store panicked")));
-            resume_unwind(panic)
-        }
-    }
 }
 
 impl fmt::Display for CachingStoreWrapper {

@@ -4,7 +4,7 @@ use std::thread;
 
 use flagstore_core::{AllData, ErrorKind, FeatureStoreCore, Kind};
 
-use super::{HEALTHY, STALE, Setup, UNAVAILABLE, empty, forever, keeping, with_refill};
+use super::{HEALTHY, STALE, Setup, UNAVAILABLE, empty, every_mode, forever, keeping, with_refill};
 use crate::case::{Case, Database, Succeed, flags, item, tombstone};
 use crate::controlled::Operation;
 
@@ -20,6 +20,8 @@ pub(super) fn cases() -> Vec<Case> {
         Case::new(part_of_the_data_never_passes_for_all_of_it),
         Case::new(update_during_a_recovery_is_not_lost),
         Case::new(init_during_a_recovery_is_not_lost),
+        Case::new(init_while_updates_are_written_back_is_not_undone),
+        Case::new(update_after_a_failed_init_outlives_its_repetition),
         Case::new(what_was_forgotten_is_read_as_it_was_written),
         Case::new(too_large_an_item_is_no_obstacle),
         Case::new(store_that_panics_is_tried_again),
@@ -231,6 +233,42 @@ fn init_during_a_recovery_is_not_lost(database: &Database<'_>) {
             assert_eq!(setup.all(), [("a".to_owned(), newest)], "{setup}, failure: {is_failure}");
             assert_eq!(setup.version("a"), Some(newest), "{setup}, failure: {is_failure}");
         }
+    }
+}
+
+/// What an init has removed is not brought back by an update from before it, which a recovery had still to write.
+fn init_while_updates_are_written_back_is_not_undone(database: &Database<'_>) {
+    for setup in every_mode(database) {
+        init(&setup);
+        setup.begin_outage();
+        ["old", "older"].into_iter().for_each(|key| setup.upsert_in_vain(key, 5));
+        let gate = setup.hold(Operation::Upsert);
+        setup.core.heal();
+        gate.wait();
+        setup.store.init(&flags([("a", item("a", 3, ""))])).succeed();
+        gate.open();
+        setup.wait_for("the end of the outage", || setup.store.status().available);
+        assert_eq!(stored(&setup, &Kind::FEATURES), expected([("a", 3, false)]), "{setup}");
+        assert_eq!(setup.all(), [("a".to_owned(), 3)], "{setup}");
+        assert_eq!((setup.get("old"), setup.get("older")), (None, None), "{setup}");
+    }
+}
+
+/// What the database has taken after an init that failed is there after that is repeated, too.
+fn update_after_a_failed_init_outlives_its_repetition(database: &Database<'_>) {
+    for setup in every_mode(database) {
+        init(&setup);
+        setup.core.fail_exactly(&[Operation::Init, Operation::IsAvailable], ErrorKind::Unavailable);
+        let data = flags([("a", item("a", 3, "")), ("b", item("b", 3, ""))]);
+        assert!(setup.store.init(&data).is_err(), "{setup}");
+        setup.update("new", 5);
+        setup.update("a", 4);
+        setup.core.heal();
+        setup.wait_for("the end of the outage", || setup.store.status().available);
+        let features = expected([("a", 4, false), ("b", 3, false), ("new", 5, false)]);
+        assert_eq!(stored(&setup, &Kind::FEATURES), features, "{setup}");
+        let all = [("a", 4), ("b", 3), ("new", 5)].map(|(key, version)| (key.to_owned(), version));
+        assert_eq!(setup.all(), all, "{setup}");
     }
 }
 
