@@ -24,6 +24,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("big_segments::stopped_wrapper_closes_the_connections", stopped_wrapper),
     ("big_segments::user_without_transactions_can_read", without_transactions),
     ("big_segments::server_that_never_answers_is_an_error_at_the_deadline", mute_server),
+    ("big_segments::reply_that_dribbles_is_cut_off_at_the_deadline", dribbling_reply),
     ("big_segments::cluster_keeps_them_together_or_apart", cluster),
 ];
 
@@ -211,6 +212,29 @@ fn mute_server() {
     for error in errors {
         assert!(matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout), "{error}");
     }
+}
+
+/// Also on a connection that has worked before. What was sent may have happened.
+fn dribbling_reply() {
+    let server = Server::start();
+    let proxy = Proxy::before(server.port);
+    let builder = flagstore_redis::RedisStore::builder().url(proxy.url());
+    let store = builder.timeout(Duration::from_millis(300)).build().unwrap();
+    assert_eq!(store.apply_patch(&patch("", "v1")).unwrap(), PatchOutcome::Applied);
+    store.set_metadata(UnixMillis(1_234_567_890)).unwrap();
+    // The shortest reply, to SET, takes half a second.
+    proxy.replies.slow_down(1, 100);
+    for error in [
+        store.get_metadata().unwrap_err(),
+        store.get_membership(HASH).unwrap_err(),
+        store.get_version().unwrap_err(),
+        store.set_metadata(UnixMillis(1)).unwrap_err(),
+        store.apply_patch(&patch("v1", "v2")).unwrap_err(),
+    ] {
+        assert!(matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout), "{error}");
+    }
+    proxy.replies.open_up();
+    eventually("it works again", || store.get_membership(HASH).is_ok());
 }
 
 /// With a hash tag on one node, in one transaction; without one wherever the keys are.

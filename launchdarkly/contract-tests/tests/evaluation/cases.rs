@@ -11,10 +11,10 @@ use flagstore_core::BigSegmentsStatus::{self, Healthy, Stale, StoreError};
 use flagstore_core::{BigSegmentPatch, BigSegmentUpdates, PatchOutcome, UnixMillis, context_hash};
 use flagstore_redis::RedisStore;
 
+use crate::dynamodb;
 use crate::environment::{AFTER, BIG, BY_RULE, MEMBER, NESTED, PLAIN};
 use crate::events::events_are_those_of_the_client;
 use crate::subject::{Database, Subject};
-use crate::support;
 
 pub(crate) fn all() -> Vec<Case> {
     let case = |name, run: fn(&Database<'_>) -> Result<(), Skip>| {
@@ -208,7 +208,7 @@ fn never_answers(database: &Database<'_>) -> Result<(), Skip> {
         Arc::new(RedisStore::builder().url(format!("redis://{address}")).timeout(DEADLINE).build().unwrap())
     };
     let dynamodb = || -> Arc<dyn BigSegmentUpdates> {
-        let builder = support::builder("mute", &format!("http://{address}"));
+        let builder = dynamodb::builder("mute", &format!("http://{address}"));
         Arc::new(builder.timeout(DEADLINE).build().unwrap())
     };
     match database.name() {

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot set itself up may as well panic")]
 
 mod cases;
+mod dynamodb;
 mod environment;
 mod events;
 mod service;

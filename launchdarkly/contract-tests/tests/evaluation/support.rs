@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use flagstore_conformance::{BigSegmentsFixture, Case, Fixture};
 use flagstore_core::{FeatureStoreCore, StoreError};
+use flagstore_dynamodb::DynamoDbStoreBuilder;
 use flagstore_dynamodb::aws_sdk_dynamodb::Client;
-use flagstore_dynamodb::aws_sdk_dynamodb::config::{BehaviorVersion, Config, Credentials, Region};
+use flagstore_dynamodb::aws_sdk_dynamodb::config::{BehaviorVersion, Config, Region};
 use flagstore_dynamodb::aws_sdk_dynamodb::types::AttributeValue;
-use flagstore_dynamodb::{DynamoDbStore, DynamoDbStoreBuilder};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::cases;
+use crate::dynamodb::{builder, credentials};
 
 /// Far above what anything takes, also on a machine with other work.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -76,15 +77,6 @@ impl Server {
         let row = row.map(|(name, value)| (name.to_owned(), value)).collect();
         runtime.block_on(self.raw.put_item().table_name(&self.table).set_item(Some(row)).send()).unwrap();
     }
-}
-
-pub(crate) fn builder(table: &str, endpoint: &str) -> DynamoDbStoreBuilder {
-    DynamoDbStore::builder(table).endpoint(endpoint).region("us-east-1").credentials_provider(credentials())
-}
-
-/// DynamoDB Local wants letters and digits in an access key.
-fn credentials() -> Credentials {
-    Credentials::new("dummyaccesskeyid", "dummysecretaccesskey", None, None, "tests")
 }
 
 impl Fixture for DynamoDb {
