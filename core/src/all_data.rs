@@ -13,7 +13,10 @@ use crate::{Item, Kind, dependencies};
 /// A kind, and a key within its kind, is there at most once: giving it again replaces the item and keeps
 /// its place.
 #[derive(Debug, Clone, Default)]
-pub struct AllData(IndexMap<Kind, IndexMap<Arc<str>, Item>>);
+pub struct AllData(IndexMap<Kind, Items>);
+
+/// The items of a kind by key, in order.
+type Items = IndexMap<Arc<str>, Item>;
 
 impl AllData {
     /// No kinds at all. To clear a kind, give it [without items](Self::with).
@@ -52,15 +55,7 @@ impl AllData {
     /// # Ok::<(), flagstore_core::ParseError>(())
     /// ```
     pub fn from_json(text: &str) -> Result<Self, ParseError> {
-        let payload: Payload = serde_json::from_str(text).map_err(|error| ParseError(error.to_string()))?;
-        if payload.flags.is_none() && payload.segments.is_none() {
-            return Err(ParseError(
-                "neither flags nor segments: expected {\"flags\":{...},\"segments\":{...}}".to_owned(),
-            ));
-        }
-        Ok(Self::new()
-            .with(Kind::SEGMENTS, parse_items("segments", payload.segments)?)
-            .with(Kind::FEATURES, parse_items("flags", payload.flags)?))
+        serde_json::from_str(text).map_err(|error| ParseError(error.to_string()))
     }
 
     /// The kinds in order, each with its items in order.
@@ -171,26 +166,10 @@ impl fmt::Display for ParseError {
 
 impl std::error::Error for ParseError {}
 
-/// The two sections of a payload as they are written, each by key.
-struct Payload<'a> {
-    flags: Option<RawItems<'a>>,
-    segments: Option<RawItems<'a>>,
-}
-
-/// An object's properties in order, each as its own text, and none of them twice.
-type RawItems<'a> = IndexMap<Cow<'a, str>, &'a RawValue>;
-
-fn parse_items(section: &str, raw: Option<RawItems<'_>>) -> Result<IndexMap<String, Item>, ParseError> {
-    let items = raw.unwrap_or_default().into_iter();
-    items
-        .map(|(key, raw)| match Item::parse(raw.get()) {
-            Ok(item) => Ok((key.into_owned(), item)),
-            Err(error) => Err(ParseError(format!("{section}/{}: {error} of that item", Shown(&key)))),
-        })
-        .collect()
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Payload<'a> {
+/// Reads what [`from_json`](AllData::from_json) reads where it is a part of a larger text, in one pass over that. The
+/// text has to be in memory as a whole, as it is for `serde_json::from_str`: every item borrows from it until it is
+/// known where it ends.
+impl<'de> Deserialize<'de> for AllData {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(PayloadVisitor)
     }
@@ -199,7 +178,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Payload<'a> {
 struct PayloadVisitor;
 
 impl<'de> Visitor<'de> for PayloadVisitor {
-    type Value = Payload<'de>;
+    type Value = AllData;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(r#"an object {"flags":{...},"segments":{...}}"#)
@@ -228,7 +207,16 @@ impl<'de> Visitor<'de> for PayloadVisitor {
                 },
             }
         }
-        Ok(Payload { flags: flags.flatten(), segments: segments.flatten() })
+        let (flags, segments): (Option<Items>, Option<Items>) = (flags.flatten(), segments.flatten());
+        if flags.is_none() && segments.is_none() {
+            return Err(de::Error::custom(
+                "neither flags nor segments: expected {\"flags\":{...},\"segments\":{...}}",
+            ));
+        }
+        Ok(AllData(IndexMap::from([
+            (Kind::SEGMENTS, segments.unwrap_or_default()),
+            (Kind::FEATURES, flags.unwrap_or_default()),
+        ])))
     }
 }
 
@@ -245,7 +233,7 @@ fn intended(name: &str) -> Option<&'static str> {
 struct Section(&'static str);
 
 impl<'de> DeserializeSeed<'de> for Section {
-    type Value = Option<RawItems<'de>>;
+    type Value = Option<Items>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_any(self)
@@ -253,7 +241,7 @@ impl<'de> DeserializeSeed<'de> for Section {
 }
 
 impl<'de> Visitor<'de> for Section {
-    type Value = Option<RawItems<'de>>;
+    type Value = Option<Items>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "an object of {} by key", self.0)
@@ -269,11 +257,13 @@ impl<'de> Visitor<'de> for Section {
         while let Some(key) = map.next_key::<Cow<'_, str>>()? {
             let about =
                 |what: &dyn fmt::Display| de::Error::custom(format!("{section}/{}: {what}", Shown(&key)));
-            let item = map.next_value::<&RawValue>().map_err(|error| about(&error))?;
-            if items.contains_key(&key) {
+            let raw = map.next_value::<&RawValue>().map_err(|error| about(&error))?;
+            // serde_json adds the place where it stands: behind the item.
+            let item = Item::parse(raw.get())
+                .map_err(|error| about(&format_args!("{error} of that item, which ends")))?;
+            if items.insert(Arc::from(&*key), item).is_some() {
                 return Err(about(&"this key is there twice"));
             }
-            items.insert(key, item);
         }
         Ok(Some(items))
     }

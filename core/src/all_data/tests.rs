@@ -36,6 +36,7 @@ fn what_is_wrong_is_named() {
         (r#"{"flags":{"a":{}},"flags":{}}"#, "the property flags is there twice at line 1"),
         (r#"{"flags":{"a":{"version":1},"b":[]}}"#, "flags/b: expected a JSON object with a version"),
         (r#"{"segments":{"s":{"version":-1}}}"#, "segments/s: invalid type: integer `-1`"),
+        ("{\"flags\":{\n\"a\":{\"version\":-1}}}", "column 13 of that item, which ends at line 2 column "),
         ("{\"flags\":{\n\"a\":{,}}}", "flags/a: "),
         ("{\"flags\":{\n\"a\":{,}}}", "line 2 column 6"),
         ("{\"flags\":{\"a\\nb\":1}}", r"flags/a\nb: invalid type: integer `1`"),

@@ -1,9 +1,10 @@
 //! What LaunchDarkly's stream says, in its own JSON.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use flagstore_core::{AllData, Item, Kind};
-use serde::Deserialize;
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// An event of the stream.
@@ -19,15 +20,7 @@ pub(crate) enum Update {
     Other,
 }
 
-#[derive(Deserialize)]
-struct Put<'a> {
-    #[serde(borrow, default)]
-    path: Cow<'a, str>,
-    #[serde(borrow)]
-    data: &'a RawValue,
-}
-
-#[derive(Deserialize)]
+#[derive(serde::Deserialize)]
 struct Patch<'a> {
     #[serde(borrow)]
     path: Cow<'a, str>,
@@ -35,11 +28,58 @@ struct Patch<'a> {
     data: &'a RawValue,
 }
 
-#[derive(Deserialize)]
+#[derive(serde::Deserialize)]
 struct Delete<'a> {
     #[serde(borrow)]
     path: Cow<'a, str>,
     version: u64,
+}
+
+/// The payload of a put may be many megabytes. The service sends the path before it, so that it can be read for what
+/// it is as it comes, and not only after its end was found.
+#[derive(Default)]
+struct Put<'a> {
+    path: Option<Cow<'a, str>>,
+    data: Option<Data<'a>>,
+}
+
+enum Data<'a> {
+    All(AllData),
+    /// That of another path, or of a path that was not known yet.
+    Unread(&'a RawValue),
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Put<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(PutVisitor)
+    }
+}
+
+struct PutVisitor;
+
+impl<'de> Visitor<'de> for PutVisitor {
+    type Value = Put<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(r#"an object {"path":"/","data":{...}}"#)
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+        let mut put = Put::default();
+        while let Some(name) = map.next_key::<Cow<'_, str>>()? {
+            match &*name {
+                "path" => put.path = Some(map.next_value()?),
+                "data" => {
+                    put.data = Some(match &put.path {
+                        Some(path) if is_everything(path) => Data::All(map.next_value()?),
+                        _ => Data::Unread(map.next_value()?),
+                    });
+                }
+                _ => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(put)
+    }
 }
 
 impl Update {
@@ -59,11 +99,19 @@ impl Update {
 }
 
 fn put(data: &str) -> Result<Update, String> {
-    let put: Put<'_> = read(data)?;
-    match &*put.path {
-        "" | "/" => AllData::from_json(put.data.get()).map(Update::Put).map_err(|error| error.to_string()),
-        _ => Ok(Update::Other),
+    let put = read::<Put<'_>>(data)?;
+    match put.data.ok_or("missing field `data`")? {
+        Data::All(all_data) => Ok(Update::Put(all_data)),
+        // The oldest services send no path at all.
+        Data::Unread(raw) if is_everything(put.path.as_deref().unwrap_or_default()) => {
+            AllData::from_json(raw.get()).map(Update::Put).map_err(|error| error.to_string())
+        }
+        Data::Unread(_) => Ok(Update::Other),
     }
+}
+
+fn is_everything(path: &str) -> bool {
+    matches!(path, "" | "/")
 }
 
 fn patch(data: &str) -> Result<Update, String> {
@@ -121,6 +169,15 @@ mod tests {
     #[test]
     fn a_put_needs_no_path() {
         assert!(matches!(parse("put", r#"{"data":{"flags":{},"segments":{}}}"#), Update::Put(_)));
+    }
+
+    /// Properties have no order, whatever order the service prefers.
+    #[test]
+    fn the_path_of_a_put_may_come_last() {
+        let data = r#"{"more":[],"data":{"flags":{"a":{"version":1 }},"segments":{}},"path":"/"}"#;
+        let Update::Put(all_data) = parse("put", data) else { panic!("not a put") };
+        assert_eq!(all_data.items(&Kind::FEATURES).next().unwrap().1.json(), r#"{"version":1 }"#);
+        assert!(matches!(parse("put", r#"{"data":{"flags":{}},"path":"/flags"}"#), Update::Other));
     }
 
     /// Flags are `features` in a store.
