@@ -29,6 +29,7 @@ mod polling;
 mod requester;
 #[cfg(feature = "service")]
 mod retry;
+mod segment_builder;
 #[cfg(feature = "service")]
 mod service;
 #[cfg(feature = "streaming")]
@@ -43,6 +44,7 @@ mod version;
 pub use file::{DuplicateKeys, FileDataSourceBuilder};
 #[cfg(feature = "polling")]
 pub use polling::PollingDataSourceBuilder;
+pub use segment_builder::{SegmentBuilder, SegmentRuleBuilder};
 #[cfg(feature = "service")]
 pub use service::LaunchDarklyService;
 #[cfg(feature = "streaming")]

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use super::clock::Clock;
 use super::feed::Feed;
+use super::segment_builder::SegmentBuilder;
 use super::threaded::{Threaded, Work};
 use super::version::with_version;
 use crate::model::{FLAG, Model, SEGMENT};
@@ -37,6 +38,9 @@ use crate::model::{FLAG, Model, SEGMENT};
 ///
 /// test_data.update(test_data.flag("dark-mode").on(false));
 /// assert_eq!(store.get(&Kind::FEATURES, "dark-mode")?.map(|flag| flag.version()), Some(2));
+///
+/// test_data.update_segment(test_data.segment("testers").include(["user-1"]));
+/// assert_eq!(store.get(&Kind::SEGMENTS, "testers")?.map(|segment| segment.version()), Some(1));
 /// # Ok::<(), flagstore_core::StoreError>(())
 /// ```
 #[derive(Clone, Default)]
@@ -52,7 +56,8 @@ struct Data {
 
 #[derive(Default)]
 struct State {
-    builders: HashMap<String, FlagBuilder>,
+    flags: HashMap<String, FlagBuilder>,
+    segments: HashMap<String, SegmentBuilder>,
     items: BTreeMap<(Kind, String), Item>,
     /// What has changed, one after the other.
     changes: Vec<(Kind, String)>,
@@ -83,14 +88,26 @@ impl TestData {
     /// everybody.
     #[must_use]
     pub fn flag(&self, key: &str) -> FlagBuilder {
-        let builder = self.0.state.lock().builders.get(key).cloned();
+        let builder = self.0.state.lock().flags.get(key).cloned();
         builder.unwrap_or_else(|| FlagBuilder::new(key))
     }
 
     /// Sets a flag as it was built.
     pub fn update(&self, flag: FlagBuilder) {
-        self.0.state.lock().builders.insert(flag.key().to_owned(), flag.clone());
+        self.0.state.lock().flags.insert(flag.key().to_owned(), flag.clone());
         self.set_value(Kind::FEATURES, flag.key().to_owned(), &flag.build());
+    }
+
+    /// The segment as it was built last, to change something about it; or a new one, which nobody is in.
+    pub fn segment(&self, key: &str) -> SegmentBuilder {
+        let builder = self.0.state.lock().segments.get(key).cloned();
+        builder.unwrap_or_else(|| SegmentBuilder::new(key))
+    }
+
+    /// Sets a segment as it was built.
+    pub fn update_segment(&self, segment: SegmentBuilder) {
+        self.set_value(Kind::SEGMENTS, segment.key().to_owned(), &segment);
+        self.0.state.lock().segments.insert(segment.key().to_owned(), segment);
     }
 
     /// Sets a flag that the builder cannot build. Its version is not looked at.
