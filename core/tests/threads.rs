@@ -101,7 +101,8 @@ fn there_are_none_while_all_is_well_and_none_afterwards() -> Result<(), Box<dyn 
         store.init(&AllData::from_json(r#"{"flags":{"a":{"version":1}}}"#)?)?;
         store.get(&Kind::FEATURES, "a")?;
         let watches = usize::from(n == 3);
-        assert_eq!(threads().len(), watches, "{store}: {:?}", threads());
+        // A thread has its name a moment later.
+        wait_for("the watch", || threads().len() == watches);
 
         let subscription = store.status_provider().add_listener(|_| ());
         wait_for("a refresh", || {

@@ -1,6 +1,7 @@
 //! The suite can fail: stores and caches with one fault each, and the cases that have to find it.
 //!
-//! Every case has to be failed by at least one of them, and the same stores without their fault pass all.
+//! Every case has to be failed by at least one of them, or by our cache without one of its safeguards (the program beside
+//! this one), and the same stores without their fault pass all.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot set itself up may as well panic")]
 
@@ -14,6 +15,9 @@ mod faulty_big_segments_wrapper;
 mod faulty_cache;
 mod file;
 mod naive;
+#[path = "../safeguards/safeguard.rs"]
+#[allow(dead_code, reason = "only which cases miss a safeguard is of interest here")]
+mod safeguard;
 
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -99,9 +103,10 @@ fn without_a_fault_every_case_passes() -> Result<(), Failed> {
 fn every_case_has_a_mutant() -> Result<(), Failed> {
     let of_stores = Fault::ALL.iter().flat_map(|(_, cases)| *cases).map(|name| (*name).to_owned());
     let of_caches = CacheFault::ALL.iter().flat_map(|(_, cases)| *cases);
+    let of_safeguards = safeguard::ALL.iter().flat_map(|safeguard| safeguard.fails);
     let of_big_segments = BigSegmentsFault::ALL.iter().flat_map(|(_, cases)| *cases);
     let found: HashSet<_> = of_stores
-        .chain(of_caches.map(|name| format!("caching::{name}")))
+        .chain(of_caches.chain(of_safeguards).map(|name| format!("caching::{name}")))
         .chain(of_big_segments.map(|name| format!("big_segments::{name}")))
         .collect();
     let missed: Vec<_> = cases::all().into_iter().filter(|case| !found.contains(case.name())).collect();

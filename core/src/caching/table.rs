@@ -274,8 +274,7 @@ impl Table {
                 of_kind.age(now.at);
                 return items.by_key.into_iter().collect();
             }
-            let answer = (of_kind.doubted_at > since && !is_unwritten)
-                .then(|| items.by_key.iter().map(|(key, item)| (key.clone(), item.clone())).collect());
+            let raw: LiveItems = items.by_key.iter().map(|(key, item)| (key.clone(), item.clone())).collect();
             let before = std::mem::take(&mut of_kind.items);
             let given = self.circumstances(of_kind, since, now);
             for (key, known) in before.all_known() {
@@ -290,9 +289,18 @@ impl Table {
                     of_kind.items.put(key.into(), known);
                 }
             }
-            of_kind.all = Some(given.now);
-            of_kind.is_all_asked_for = Arc::default();
-            answer.unwrap_or_else(|| of_kind.items.clone())
+            of_kind.knows_all(given.now);
+            if of_kind.doubted_at > since && !is_unwritten {
+                return raw;
+            }
+            let mut all = of_kind.items.clone();
+            let is_evicted = |(_, known): &(_, &Arc<Known>)| known.is_evicted();
+            for (key, _) in of_kind.items.all_known().filter(is_evicted) {
+                if let Some(known) = raw.known(key) {
+                    all.put(Arc::clone(key), Arc::clone(known));
+                }
+            }
+            all
         });
         self.make_room_for_all(kind);
         all
@@ -463,8 +471,7 @@ impl Table {
                 of_kind.items.put(Arc::clone(key), known.aged());
             }
         }
-        of_kind.all = Some(Learnt { is_aged: is_doubted, ..now });
-        of_kind.is_all_asked_for = Arc::default();
+        of_kind.knows_all(Learnt { is_aged: is_doubted, ..now });
         (of_kind.doubted_at, of_kind.replaced_at) = (now.at, now.at);
         of_kind.pending_init.take_if(|pending| pending.at <= since);
         of_kind.had_init = self.is_caching();
@@ -755,6 +762,13 @@ impl State {
 impl KindState {
     fn pending_items(&self) -> impl Iterator<Item = (&Arc<str>, &Item)> {
         self.items.all_known().filter_map(|(key, known)| Some((key, known.pending()?)))
+    }
+
+    /// All items are known, unless one of them had to make room meanwhile.
+    fn knows_all(&mut self, learnt: Learnt) {
+        let is_complete = !self.items.all_known().any(|(_, known)| known.is_evicted());
+        self.all = is_complete.then_some(learnt);
+        self.is_all_asked_for = Arc::default();
     }
 
     fn age(&mut self, at: Moment) {

@@ -18,7 +18,11 @@ pub(super) fn cases() -> Vec<Case> {
         Case::new(failed_init_is_written_as_an_init),
         Case::new(failed_init_spares_what_is_newer_and_other_kinds),
         Case::new(part_of_the_data_never_passes_for_all_of_it),
+        Case::new(kind_that_was_never_initialized_here_is_not_filled_in),
+        Case::new(of_two_that_failed_the_newer_is_written),
+        Case::new(update_during_an_init_outlives_a_loss),
         Case::new(update_during_a_recovery_is_not_lost),
+        Case::new(update_that_is_acknowledged_during_a_recovery_is_not_lost),
         Case::new(init_during_a_recovery_is_not_lost),
         Case::new(init_while_updates_are_written_back_is_not_undone),
         Case::new(update_after_a_failed_init_outlives_its_repetition),
@@ -184,6 +188,50 @@ fn part_of_the_data_never_passes_for_all_of_it(database: &Database<'_>) {
     }
 }
 
+/// What is known of a kind by reading it is a part: whoever initializes it has the whole.
+fn kind_that_was_never_initialized_here_is_not_filled_in(database: &Database<'_>) {
+    for setup in keeping(database) {
+        let segments = AllData::new().with(Kind::SEGMENTS, [("s", item("s", 1, "another's"))]);
+        setup.core.inner().init(&segments).succeed();
+        setup.store.init(&flags([("a", item("a", 1, ""))])).succeed();
+        assert_eq!(setup.store.all(&Kind::SEGMENTS).succeed().len(), 1, "{setup}");
+        setup.begin_outage();
+        setup.core.replace(empty(database));
+        setup.end_outage(HEALTHY);
+        assert_eq!(stored(&setup, &Kind::FEATURES), expected([("a", 1, false)]), "{setup}");
+        assert_eq!(stored(&setup, &Kind::SEGMENTS), expected([]), "{setup}");
+    }
+}
+
+/// Also if the older one failed later.
+fn of_two_that_failed_the_newer_is_written(database: &Database<'_>) {
+    for setup in every_mode(database) {
+        setup.begin_outage();
+        setup.upsert_in_vain("a", 5);
+        setup.upsert_in_vain("a", 3);
+        setup.end_outage(STALE);
+        assert_eq!((setup.stored("a"), setup.version("a")), (Some(5), Some(5)), "{setup}");
+    }
+}
+
+/// What the database took while an init was under way is known when the database has lost it.
+fn update_during_an_init_outlives_a_loss(database: &Database<'_>) {
+    for setup in keeping(database) {
+        init(&setup);
+        thread::scope(|scope| {
+            let gate = setup.hold(Operation::Init);
+            scope.spawn(|| init(&setup));
+            gate.wait();
+            setup.update("a", 5);
+            gate.open();
+        });
+        setup.begin_outage();
+        setup.core.replace(empty(database));
+        setup.end_outage(HEALTHY);
+        assert_eq!(stored(&setup, &Kind::FEATURES), expected([("a", 5, false), ("b", 1, false)]), "{setup}");
+    }
+}
+
 /// Begins the recovery of a database that has lost its data, holds it where it has read what is left, and lets it go
 /// on after `meanwhile`.
 fn during_a_recovery(database: &Database<'_>, setup: &Setup, meanwhile: impl FnOnce()) {
@@ -209,6 +257,17 @@ fn update_during_a_recovery_is_not_lost(database: &Database<'_>) {
         });
         assert_eq!(stored(&setup, &Kind::FEATURES), expected([("a", 2, false), ("b", 2, false)]), "{setup}");
         assert_eq!(setup.all(), [("a".to_owned(), 2), ("b".to_owned(), 2)], "{setup}");
+    }
+}
+
+/// The recovery may have overwritten it.
+fn update_that_is_acknowledged_during_a_recovery_is_not_lost(database: &Database<'_>) {
+    for setup in keeping(database) {
+        init(&setup);
+        setup.begin_outage();
+        during_a_recovery(database, &setup, || setup.update("b", 2));
+        assert_eq!(stored(&setup, &Kind::FEATURES), expected([("a", 1, false), ("b", 2, false)]), "{setup}");
+        assert_eq!(setup.version("b"), Some(2), "{setup}");
     }
 }
 
