@@ -11,6 +11,8 @@ use flagstore_core::{
 };
 
 /// How the Big Segments side of a backend plugs into the suite: a part of a [`Fixture`](crate::Fixture).
+///
+/// As there, `None` means that this fixture cannot do it at all, and a method that breaks panics.
 pub trait BigSegmentsFixture {
     /// Opens a new handle on the database, as [`Fixture::open`](crate::Fixture::open) does.
     ///
@@ -26,7 +28,7 @@ pub trait BigSegmentsFixture {
     /// Stores the time of the last synchronisation, in the same way.
     fn put_metadata(&self, prefix: &str, synchronized_on: UnixMillis);
 
-    /// Opens a store whose database does not answer.
+    /// Opens a store whose database cannot be reached.
     fn open_unreachable(&self) -> Option<Arc<dyn BigSegmentUpdates>> {
         None
     }

@@ -61,6 +61,12 @@ impl<F: Fixture> Cached<F> {
         CachingStoreWrapper::builder(core).mode(self.mode).poll_interval(Duration::from_millis(50)).build()
     }
 
+    /// For a store that no other handle shares.
+    fn adapt(&self, core: Arc<dyn FeatureStoreCore>) -> Arc<dyn FeatureStoreCore> {
+        let wrapper = self.wrap(core);
+        Arc::new(Adapter(wrapper.unwrap_or_else(|error| panic!("cannot wrap the store: {error}"))))
+    }
+
     fn writes_may_fail(&self) -> bool {
         self.mode != CacheMode::Forever
     }
@@ -73,12 +79,16 @@ impl<F: Fixture> Fixture for Cached<F> {
 
     fn cases(&self) -> Vec<Case> {
         let brings_a_cache = |case: &Case| case.name().starts_with("changes::");
+        // Of an outage the wrapper's log tells, so that no store has to.
+        let tells = |case: &Case| case.name() == "errors::unreachable_store_logs_nothing_above_debug";
         // A lasting cache goes on with what it had.
         let may_fail = |case: &Case| {
             case.name().starts_with("size::too_large")
                 || case.name() == "unreadable::item_is_an_error_that_names_it"
         };
-        let is_kept = |case: &Case| !brings_a_cache(case) && (self.writes_may_fail() || !may_fail(case));
+        let is_kept = |case: &Case| {
+            !brings_a_cache(case) && !tells(case) && (self.writes_may_fail() || !may_fail(case))
+        };
         cases::core().into_iter().filter(is_kept).collect()
     }
 
@@ -108,9 +118,15 @@ impl<F: Fixture> Fixture for Cached<F> {
         if !self.writes_may_fail() {
             return None;
         }
-        let wrapper = self.wrap(self.fixture.open_unreachable()?);
-        let wrapper = wrapper.unwrap_or_else(|error| panic!("cannot wrap the store: {error}"));
-        Some(Arc::new(Adapter(wrapper)))
+        Some(self.adapt(self.fixture.open_unreachable()?))
+    }
+
+    fn open_silent(&self) -> Option<(Arc<dyn FeatureStoreCore>, Duration)> {
+        if !self.writes_may_fail() {
+            return None;
+        }
+        let (store, deadline) = self.fixture.open_silent()?;
+        Some((self.adapt(store), deadline))
     }
 
     fn corrupt(&self, prefix: &str, kind: &Kind, key: &str) -> Option<()> {
@@ -127,6 +143,19 @@ impl<F: Fixture> Fixture for Cached<F> {
 
     fn secrets(&self) -> Vec<String> {
         self.fixture.secrets()
+    }
+
+    fn clean_up(&self, prefix: &str) {
+        self.wrappers.lock().retain(|opened, _| !opened.starts_with(prefix));
+        self.fixture.clean_up(prefix);
+    }
+
+    fn deadline(&self) -> Duration {
+        self.fixture.deadline()
+    }
+
+    fn patience(&self) -> Duration {
+        self.fixture.patience()
     }
 }
 

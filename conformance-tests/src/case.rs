@@ -2,6 +2,7 @@ use std::any::type_name;
 use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -56,23 +57,16 @@ impl Case {
     /// When the store breaks the rule.
     pub fn run(&self, fixture: &dyn Fixture) -> Result<(), Skip> {
         let database = Database { fixture, prefix: random_prefix() };
-        let _clean_up = CleanUp(&database);
-        (self.run)(&database)
+        let outcome = catch_unwind(AssertUnwindSafe(|| (self.run)(&database)));
+        // Whatever became of the case. Should this panic too, it is the next thing to be said.
+        fixture.clean_up(&database.prefix);
+        outcome.unwrap_or_else(|panic| resume_unwind(panic))
     }
 }
 
 impl fmt::Debug for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name)
-    }
-}
-
-/// Cleans up after a case, whether it passes, fails or panics.
-struct CleanUp<'a>(&'a Database<'a>);
-
-impl Drop for CleanUp<'_> {
-    fn drop(&mut self) {
-        self.0.fixture.clean_up(&self.0.prefix);
     }
 }
 
@@ -174,7 +168,6 @@ pub(crate) fn wait_for(patience: Duration, what: &str, condition: impl Fn() -> b
 
 #[cfg(test)]
 mod tests {
-    use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::sync::Mutex;
 
     use flagstore_core::{MemoryStore, StoreError};

@@ -10,6 +10,9 @@ use crate::{BigSegmentsFixture, CacheSettings, CachingStore, Case};
 ///
 /// Three methods are required. Each of the others switches on the cases that need it; until it is written,
 /// those cases show as `ignored`, with the reason.
+///
+/// `None` means that this fixture cannot do it at all, and nothing else. A method that finds its server gone or its
+/// file in the way panics, which fails the case: what broke must not pass for what does not apply.
 pub trait Fixture: Send + Sync + 'static {
     /// One word, under which the cases appear: `sqlite` gives `sqlite::get::existing_item_comes_back`.
     ///
@@ -52,8 +55,22 @@ pub trait Fixture: Send + Sync + 'static {
         None
     }
 
-    /// Opens a store whose database does not answer.
+    /// Opens a store whose database cannot be reached.
     fn open_unreachable(&self) -> Option<Arc<dyn FeatureStoreCore>> {
+        None
+    }
+
+    /// Opens a store whose database accepts what it is asked and never answers, with the longest that one of its calls
+    /// may take. That should be short, since the cases wait for it with each call. `None` if no database of this kind
+    /// can be silent.
+    fn open_silent(&self) -> Option<(Arc<dyn FeatureStoreCore>, Duration)> {
+        None
+    }
+
+    /// Opens a handle on a prefix that is [open](Self::open) already, through which the database refuses to take items
+    /// of this kind: by its rights, say, or a trigger. Whatever else is written through it, and everything that other
+    /// handles do, works. `None` if the database refuses nothing.
+    fn open_refused(&self, _prefix: &str, _kind: &Kind) -> Option<Arc<dyn FeatureStoreCore>> {
         None
     }
 

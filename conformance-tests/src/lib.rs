@@ -10,6 +10,7 @@ mod controlled_big_segments;
 mod data_source;
 mod fixture;
 mod linearizability;
+mod log;
 pub mod ratio;
 mod run;
 pub mod stand_in;

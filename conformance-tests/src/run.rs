@@ -101,6 +101,8 @@ fn message_of(panic: &(dyn Any + Send)) -> String {
 
 #[cfg(test)]
 mod tests {
+    use flagstore_core::{FeatureStoreCore, Kind, MemoryStore, StoreError};
+
     use super::*;
 
     #[test]
@@ -108,6 +110,45 @@ mod tests {
         let (_keep_waiting, forever) = mpsc::channel::<()>();
         let result = run_within(Duration::from_millis(10), move || forever.recv().is_ok());
         assert_eq!(result, Err("still running after 10ms: a call hangs".to_owned()));
+    }
+
+    /// Its server is gone, say. That is not what `None` says.
+    struct Broken;
+
+    impl Fixture for Broken {
+        fn name(&self) -> &str {
+            "broken"
+        }
+
+        fn open(&self, _: &str) -> Result<Arc<dyn FeatureStoreCore>, StoreError> {
+            Ok(Arc::new(MemoryStore::new()))
+        }
+
+        fn init_is_atomic(&self) -> bool {
+            true
+        }
+
+        fn corrupt(&self, _: &str, _: &Kind, _: &str) -> Option<()> {
+            panic!("the hook broke")
+        }
+
+        fn open_unreachable(&self) -> Option<Arc<dyn FeatureStoreCore>> {
+            panic!("the hook broke")
+        }
+    }
+
+    /// A hook that cannot do what it is asked shows as ignored, and one that broke fails each case that asks it.
+    #[test]
+    fn a_hook_that_broke_is_no_skip() {
+        let outcome = |name: &str| {
+            let case = crate::cases::core().into_iter().find(|case| case.name() == name).unwrap();
+            run_case(case, Arc::new(Broken)).map_err(|failed| format!("{failed:?}"))
+        };
+        let skipped = outcome("errors::silent_database_is_not_available");
+        assert!(matches!(skipped, Ok(completion) if completion != Completion::Completed));
+        for name in ["unreadable::item_spoils_no_other", "errors::unreachable_database_is_not_available"] {
+            assert!(outcome(name).is_err_and(|failed| failed.contains("the hook broke")), "{name}");
+        }
     }
 
     #[test]

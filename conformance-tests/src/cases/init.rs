@@ -21,6 +21,9 @@ pub(super) fn cases() -> Vec<Case> {
         Case::new(stores_ten_thousand_items),
         Case::new(is_never_seen_half_done),
         Case::new(writes_dependencies_before_their_dependents),
+        Case::new(writes_segments_behind_those_in_their_rules),
+        Case::new(marks_the_store_when_everything_is_there),
+        Case::new(removes_when_everything_else_is_there),
     ]
 }
 
@@ -202,6 +205,103 @@ fn writes_dependencies_before_their_dependents(database: &Database<'_>) {
             }
         },
     );
+}
+
+/// Whoever sees a new segment sees the new segments that its rules name, whatever the order in which they come.
+fn writes_segments_behind_those_in_their_rules(database: &Database<'_>) {
+    let outer = |n: u64, inner: &str| {
+        let clause = format!(r#"{{"op":"segmentMatch","attribute":"","values":[{inner:?}]}}"#);
+        parse(&format!(r#"{{"version":{n},"rules":[{{"clauses":[{clause}]}}]}}"#))
+    };
+    // One comes before what it names in the data, the other one in the alphabet.
+    let generation = |n: u64| {
+        AllData::new().with(
+            Kind::SEGMENTS,
+            [("a", outer(n, "b")), ("c", item("c", n, "")), ("b", outer(n, "c")), ("d", outer(n, "a"))],
+        )
+    };
+    let writer = database.open();
+    writer.init(&generation(1)).succeed();
+    while_writing(
+        |_| (2..100).for_each(|n| writer.init(&generation(n)).succeed()),
+        || {
+            let reader = database.open();
+            move || {
+                let mut before = 0;
+                for key in ["d", "a", "b", "c"] {
+                    let segment = reader.get(&Kind::SEGMENTS, key).succeed();
+                    let version = segment.unwrap_or_else(|| panic!("{key} disappeared")).version();
+                    assert!(
+                        version >= before,
+                        "saw version {before} of a segment before that of {key} ({version})"
+                    );
+                    before = version;
+                }
+            }
+        },
+    );
+}
+
+/// How often a first init is watched.
+const ROUNDS: usize = 10;
+
+/// More items than any database takes in one request, so that the init has a middle.
+fn many(name: &'static str) -> impl Iterator<Item = (String, Item)> {
+    (0..60).map(move |n| (format!("{name}-{n}"), item(name, 1, "")))
+}
+
+/// Whoever finds the store initialized for the first time finds everything in it.
+fn marks_the_store_when_everything_is_there(database: &Database<'_>) {
+    let kinds = [Kind::SEGMENTS, Kind::FEATURES];
+    let data = kinds.iter().fold(AllData::new(), |data, kind| data.with(kind.clone(), many("item")));
+    for round in 0..ROUNDS {
+        let prefix = format!("{}-{round}", database.prefix);
+        let writer = database.open_prefix(&prefix);
+        while_writing(
+            |_| writer.init(&data).succeed(),
+            || {
+                let reader = database.open_prefix(&prefix);
+                let kinds = &kinds;
+                move || {
+                    if reader.is_initialized().succeed() {
+                        for kind in kinds {
+                            let there = reader.get_all(kind).succeed().by_key.len();
+                            assert_eq!(
+                                there,
+                                many("item").count(),
+                                "initialized, and {kind} are not all there"
+                            );
+                        }
+                    }
+                }
+            },
+        );
+    }
+}
+
+/// Whoever misses something that an init removes finds everything that it brings.
+fn removes_when_everything_else_is_there(database: &Database<'_>) {
+    let data = |name| AllData::new().with(Kind::FEATURES, many(name));
+    for round in 0..ROUNDS {
+        let prefix = format!("{}-{round}", database.prefix);
+        let writer = database.open_prefix(&prefix);
+        writer.init(&data("old")).succeed();
+        while_writing(
+            |_| writer.init(&data("new")).succeed(),
+            || {
+                let reader = database.open_prefix(&prefix);
+                let are_there = move |name| {
+                    let all = reader.get_all(&Kind::FEATURES).succeed().by_key;
+                    many(name).all(|(key, _)| all.contains_key(&key))
+                };
+                move || {
+                    if !are_there("old") {
+                        assert!(are_there("new"), "an old flag is gone, and the new ones are not all there");
+                    }
+                }
+            },
+        );
+    }
 }
 
 /// Runs `write` once, and meanwhile, on another thread, what `reader` makes, at least once and until the end.

@@ -14,6 +14,11 @@ pub(crate) enum Fault {
     SecondInitClears,
     InitStopsAtFiveThousand,
     InitsInPieces,
+    PutsFlagsBeforeTheirPrerequisites,
+    PutsFlagsBeforeSegments,
+    PutsSegmentsBeforeThoseInTheirRules,
+    MarksFirst,
+    RemovesFirst,
     // Reading
     LosesTheText,
     MissingIsAnError,
@@ -58,13 +63,21 @@ pub(crate) enum Fault {
     UnreachableIsEmpty,
     AlwaysAvailable,
     ShowsThePassword,
+    WaitsPastItsDeadline,
+    SilenceIsNoError,
+    SilentIsAvailable,
+    RefusedInitIsHalfDone,
+    RefusedInitIsMarked,
+    RefusedUpdateIsStored,
+    LogsInits,
+    LogsFailures,
     // Concurrency
     ChecksThenActs,
     ReadsAreStale,
     // Between processes
     HasNoLockBetweenProcesses,
     AcknowledgesBeforeItWrites,
-    InitsFileByFile,
+    InitsKindByKind,
     ReportsNoChanges,
     // Runtimes
     NeedsARuntime,
@@ -96,10 +109,12 @@ impl Fault {
         (Self::InitClearsEverything, &["init::leaves_other_kinds_alone"]),
         (Self::SecondInitClears, &["init::can_be_repeated_with_the_same_data"]),
         (Self::InitStopsAtFiveThousand, &["init::stores_ten_thousand_items"]),
-        (
-            Self::InitsInPieces,
-            &["init::is_never_seen_half_done", "init::writes_dependencies_before_their_dependents"],
-        ),
+        (Self::InitsInPieces, &["init::is_never_seen_half_done"]),
+        (Self::PutsFlagsBeforeTheirPrerequisites, &["init::writes_dependencies_before_their_dependents"]),
+        (Self::PutsFlagsBeforeSegments, &["init::writes_dependencies_before_their_dependents"]),
+        (Self::PutsSegmentsBeforeThoseInTheirRules, &["init::writes_segments_behind_those_in_their_rules"]),
+        (Self::MarksFirst, &["init::marks_the_store_when_everything_is_there"]),
+        (Self::RemovesFirst, &["init::removes_when_everything_else_is_there"]),
         // Reading
         (Self::LosesTheText, &["get::existing_item_comes_back"]),
         (Self::MissingIsAnError, &["get::missing_key_is_none", "get::missing_kind_is_none"]),
@@ -168,6 +183,14 @@ impl Fault {
         (Self::UnreachableIsEmpty, &["errors::unreachable_database_is_an_error_everywhere"]),
         (Self::AlwaysAvailable, &["errors::unreachable_database_is_not_available"]),
         (Self::ShowsThePassword, &["errors::secrets_are_never_shown"]),
+        (Self::WaitsPastItsDeadline, &["errors::silent_database_is_an_error_within_the_deadline"]),
+        (Self::SilenceIsNoError, &["errors::silent_database_is_an_error_within_the_deadline"]),
+        (Self::SilentIsAvailable, &["errors::silent_database_is_not_available"]),
+        (Self::RefusedInitIsHalfDone, &["errors::refused_init_changes_nothing"]),
+        (Self::RefusedInitIsMarked, &["errors::refused_init_changes_nothing"]),
+        (Self::RefusedUpdateIsStored, &["errors::refused_update_changes_nothing"]),
+        (Self::LogsInits, &["errors::healthy_store_logs_nothing_above_debug"]),
+        (Self::LogsFailures, &["errors::unreachable_store_logs_nothing_above_debug"]),
         // Concurrency
         (
             Self::ChecksThenActs,
@@ -182,8 +205,14 @@ impl Fault {
         (Self::ReadsAreStale, &["concurrency::history_of_one_key_is_linearizable"]),
         // Between processes
         (Self::HasNoLockBetweenProcesses, &["processes::highest_version_wins_between_processes"]),
-        (Self::AcknowledgesBeforeItWrites, &["processes::a_killed_writer_loses_no_acknowledged_update"]),
-        (Self::InitsFileByFile, &["processes::a_killed_writer_leaves_no_half_an_init"]),
+        (
+            Self::AcknowledgesBeforeItWrites,
+            &[
+                "processes::a_killed_writer_loses_no_acknowledged_update",
+                "changes::updates_of_another_process_reach_a_cache",
+            ],
+        ),
+        (Self::InitsKindByKind, &["processes::a_killed_writer_leaves_no_half_an_init"]),
         (
             Self::ReportsNoChanges,
             &[
@@ -209,8 +238,21 @@ impl Fault {
             self,
             Self::HasNoLockBetweenProcesses
                 | Self::AcknowledgesBeforeItWrites
-                | Self::InitsFileByFile
+                | Self::InitsKindByKind
                 | Self::ReportsNoChanges
+        )
+    }
+
+    /// Whether an init writes one item after the other.
+    pub(crate) fn is_of_inits_in_pieces(self) -> bool {
+        matches!(
+            self,
+            Self::InitsInPieces
+                | Self::PutsFlagsBeforeTheirPrerequisites
+                | Self::PutsFlagsBeforeSegments
+                | Self::PutsSegmentsBeforeThoseInTheirRules
+                | Self::MarksFirst
+                | Self::RemovesFirst
         )
     }
 }

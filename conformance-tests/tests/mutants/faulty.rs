@@ -21,13 +21,28 @@ struct FaultyStore {
     database: Arc<Mutex<Rows>>,
     prefix: String,
     fault: Option<Fault>,
-    reachable: bool,
+    inits_in_pieces: bool,
+    health: Health,
     initialized_here: AtomicBool,
     all: Mutex<HashMap<Kind, Items>>,
     reads: AtomicUsize,
     before: Mutex<HashMap<String, Item>>,
     runtime: Option<Runtime>,
 }
+
+/// How the database behaves.
+#[derive(Clone, PartialEq)]
+enum Health {
+    Healthy,
+    Unreachable,
+    /// It accepts and never answers.
+    Silent,
+    /// It takes no items of this kind.
+    Refuses(Kind),
+}
+
+/// The deadline of calls.
+const DEADLINE: Duration = Duration::from_millis(10);
 
 /// What is stored: an item, or something that is none.
 #[derive(Debug, Default)]
@@ -39,15 +54,26 @@ struct Rows {
 pub(crate) struct FaultyFixture {
     database: Arc<Mutex<Rows>>,
     fault: Option<Fault>,
+    inits_in_pieces: bool,
     big_segments: FaultyBigSegments,
 }
 
 impl FaultyFixture {
     pub(crate) fn new(fault: Option<Fault>) -> Self {
-        Self { database: Arc::default(), fault, big_segments: FaultyBigSegments::new(None) }
+        Self {
+            database: Arc::default(),
+            fault,
+            inits_in_pieces: fault.is_some_and(Fault::is_of_inits_in_pieces),
+            big_segments: FaultyBigSegments::new(None),
+        }
     }
 
-    fn store(&self, prefix: &str, reachable: bool) -> Arc<dyn FeatureStoreCore> {
+    /// Sound, though inits are not atomic.
+    pub(crate) fn in_pieces() -> Self {
+        Self { inits_in_pieces: true, ..Self::new(None) }
+    }
+
+    fn store(&self, prefix: &str, health: Health) -> Arc<dyn FeatureStoreCore> {
         let prefix = if self.fault == Some(Fault::IgnoresThePrefix) { "" } else { prefix };
         let database = if self.fault == Some(Fault::HandlesAreIslands) {
             Arc::default()
@@ -59,7 +85,8 @@ impl FaultyFixture {
             database,
             prefix: prefix.to_owned(),
             fault: self.fault,
-            reachable,
+            inits_in_pieces: self.inits_in_pieces,
+            health,
             initialized_here: AtomicBool::default(),
             all: Mutex::default(),
             reads: AtomicUsize::default(),
@@ -75,15 +102,23 @@ impl Fixture for FaultyFixture {
     }
 
     fn open(&self, prefix: &str) -> Result<Arc<dyn FeatureStoreCore>, StoreError> {
-        Ok(self.store(prefix, true))
+        Ok(self.store(prefix, Health::Healthy))
     }
 
     fn init_is_atomic(&self) -> bool {
-        true
+        !self.inits_in_pieces || self.fault == Some(Fault::InitsInPieces)
     }
 
     fn open_unreachable(&self) -> Option<Arc<dyn FeatureStoreCore>> {
-        Some(self.store("unreachable", false))
+        Some(self.store("unreachable", Health::Unreachable))
+    }
+
+    fn open_silent(&self) -> Option<(Arc<dyn FeatureStoreCore>, Duration)> {
+        Some((self.store("silent", Health::Silent), DEADLINE))
+    }
+
+    fn open_refused(&self, prefix: &str, kind: &Kind) -> Option<Arc<dyn FeatureStoreCore>> {
+        Some(self.store(prefix, Health::Refuses(kind.clone())))
     }
 
     fn corrupt(&self, prefix: &str, kind: &Kind, key: &str) -> Option<()> {
@@ -125,11 +160,28 @@ impl FaultyStore {
         if let Some(runtime) = &self.runtime {
             runtime.spawn(async {});
         }
-        if self.reachable || self.has(Fault::UnreachableIsEmpty) {
-            Ok(self.database.lock())
-        } else {
-            Err(Self::error(ErrorKind::Unavailable, operation, &[]))
+        match self.health {
+            Health::Unreachable if self.has(Fault::UnreachableIsEmpty) => {}
+            Health::Unreachable => {
+                if self.has(Fault::LogsFailures) {
+                    tracing::warn!("cannot reach the database");
+                }
+                return Err(Self::error(ErrorKind::Unavailable, operation, &[]));
+            }
+            Health::Silent if self.has(Fault::SilenceIsNoError) => {}
+            Health::Silent => {
+                let late =
+                    if self.has(Fault::WaitsPastItsDeadline) { Duration::from_secs(3) } else { DEADLINE };
+                thread::sleep(late);
+                return Err(Self::error(ErrorKind::Timeout, operation, &[]));
+            }
+            Health::Healthy | Health::Refuses(_) => {}
         }
+        Ok(self.database.lock())
+    }
+
+    fn refuses(&self, kind: &Kind) -> bool {
+        matches!(&self.health, Health::Refuses(refused) if refused == kind)
     }
 
     fn row(&self, kind: &Kind, key: &str) -> (String, Kind, String) {
@@ -182,25 +234,70 @@ impl FaultyStore {
         }
     }
 
-    /// The kinds with their items, one after the other, instead of all under one lock.
+    /// Item by item, instead of all under one lock: what is new before what refers to it, then removals, then the
+    /// mark.
     fn init_in_pieces(&self, all_data: &AllData) -> Result<(), StoreError> {
-        for (kind, items) in all_data.kinds() {
+        let step = |change: &dyn Fn(&mut Rows)| {
+            let changed = self.rows("init").map(|mut rows| change(&mut rows));
+            thread::sleep(Duration::from_micros(20));
+            changed
+        };
+        let mark = || step(&|rows| rows.initialized.extend([self.prefix.clone()]));
+        let remove_others = || {
+            for (kind, items) in all_data.kinds() {
+                let kept: BTreeSet<_> = items.map(|(key, _)| self.row(kind, key)).collect();
+                step(&|rows| {
+                    rows.rows.retain(|row, _| row.0 != self.prefix || row.1 != *kind || kept.contains(row));
+                })?;
+            }
+            Ok(())
+        };
+        if self.has(Fault::MarksFirst) {
+            mark()?;
+        }
+        if self.has(Fault::RemovesFirst) {
+            remove_others()?;
+        }
+        let ordered = all_data.clone().in_dependency_order();
+        let mut kinds: Vec<_> =
+            ordered.kinds().map(|(kind, items)| (kind, items.collect::<Vec<_>>())).collect();
+        if self.has(Fault::PutsFlagsBeforeSegments) {
+            kinds.reverse();
+        }
+        for (kind, mut items) in kinds {
+            let is_reversed = match self.fault {
+                Some(Fault::PutsFlagsBeforeTheirPrerequisites) => *kind == Kind::FEATURES,
+                Some(Fault::PutsSegmentsBeforeThoseInTheirRules) => *kind == Kind::SEGMENTS,
+                _ => false,
+            };
+            if is_reversed {
+                items.reverse();
+            }
             for (key, item) in items {
-                self.rows("init")?.rows.insert(self.row(kind, key), Some(item.clone()));
-                thread::sleep(Duration::from_micros(20));
+                step(&|rows| drop(rows.rows.insert(self.row(kind, key), Some(item.clone()))))?;
             }
         }
-        self.rows("init")?.initialized.insert(self.prefix.clone());
-        Ok(())
+        remove_others()?;
+        mark()
     }
 }
 
 impl FeatureStoreCore for FaultyStore {
     fn init(&self, all_data: &AllData) -> Result<(), StoreError> {
-        if self.has(Fault::InitsInPieces) {
+        if self.inits_in_pieces {
             return self.init_in_pieces(all_data);
         }
         let mut rows = self.rows("init")?;
+        if self.has(Fault::LogsInits) {
+            tracing::info!("initializes the store");
+        }
+        let refused = || Self::error(ErrorKind::Other, "init", &[]);
+        if all_data.kinds().any(|(kind, _)| self.refuses(kind)) && !self.has(Fault::RefusedInitIsHalfDone) {
+            if self.has(Fault::RefusedInitIsMarked) {
+                rows.initialized.insert(self.prefix.clone());
+            }
+            return Err(refused());
+        }
         let is_empty = all_data.kinds().all(|(_, items)| items.len() == 0);
         let was_initialized = rows.initialized.contains(&self.prefix);
         if self.has(Fault::InitClearsEverything) {
@@ -208,6 +305,9 @@ impl FeatureStoreCore for FaultyStore {
         }
         let mut too_large = Vec::new();
         for (kind, items) in all_data.kinds() {
+            if self.refuses(kind) {
+                return Err(refused());
+            }
             let mut items: BTreeMap<_, _> = items.map(|(key, item)| (self.row(kind, key), item)).collect();
             if self.has(Fault::InitStopsAtFiveThousand) {
                 items = items.into_iter().take(5_000).collect();
@@ -319,6 +419,12 @@ impl FeatureStoreCore for FaultyStore {
         if self.has(Fault::MarksOnUpsert) {
             rows.initialized.insert(self.prefix.clone());
         }
+        if self.refuses(kind) {
+            if self.has(Fault::RefusedUpdateIsStored) {
+                rows.rows.insert(row, Some(item.clone()));
+            }
+            return Err(Self::error(ErrorKind::Other, "upsert", &[(kind, key)]));
+        }
         if self.has(Fault::DeletesTheRow) && item.is_deleted() {
             rows.rows.remove(&row);
         } else {
@@ -339,8 +445,9 @@ impl FeatureStoreCore for FaultyStore {
     fn is_available(&self) -> bool {
         match self.fault {
             Some(Fault::NeverAvailable) => false,
-            Some(Fault::AlwaysAvailable) => true,
-            _ => self.reachable,
+            Some(Fault::AlwaysAvailable) if self.health == Health::Unreachable => true,
+            Some(Fault::SilentIsAvailable) if self.health == Health::Silent => true,
+            _ => !matches!(self.health, Health::Unreachable | Health::Silent),
         }
     }
 

@@ -10,7 +10,7 @@ use crate::DynamoDb;
 use crate::support::{self, PATIENCE, Server};
 
 impl DynamoDb {
-    fn server(&self) -> &Server {
+    pub(crate) fn server(&self) -> &Server {
         self.0.as_ref().expect("only opened when ready")
     }
 }

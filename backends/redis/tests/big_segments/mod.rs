@@ -10,7 +10,7 @@ use flagstore_redis::redis::{Client, Cmd, cmd};
 use crate::service::Service;
 
 impl Service {
-    fn run(&self, command: &Cmd) {
+    pub(crate) fn run(&self, command: &Cmd) {
         let client = Client::open(self.url.as_deref().unwrap()).unwrap();
         command.exec(&mut client.get_connection().unwrap()).unwrap();
     }

@@ -6,6 +6,7 @@ use flagstore_conformance::BigSegmentsFixture;
 use flagstore_core::{BigSegmentUpdates, StoreError, UnixMillis};
 use flagstore_sqlite::SqliteStore;
 use flagstore_sqlite::rusqlite::{Connection, Params};
+use tempfile::TempDir;
 
 use crate::Sqlite;
 
@@ -35,6 +36,13 @@ impl BigSegmentsFixture for Sqlite {
         let sql = "INSERT INTO big_segments_metadata (prefix, synchronized_on) VALUES (?1, ?2)
                    ON CONFLICT DO UPDATE SET synchronized_on = excluded.synchronized_on";
         self.write(sql, (prefix, i64::try_from(synchronized_on.0).expect("a time")));
+    }
+
+    fn open_unreachable(&self) -> Option<Arc<dyn BigSegmentUpdates>> {
+        let folder = TempDir::new().expect("a temporary folder");
+        let store = SqliteStore::builder(folder.path().join("flags.db")).build().expect("a store");
+        folder.close().expect("the folder is gone");
+        Some(Arc::new(store))
     }
 
     fn corrupt(&self, prefix: &str, context_hash: &str) -> Option<()> {
