@@ -14,8 +14,7 @@ use tracing::{Event, Level, Metadata, Subscriber};
 pub(crate) fn logged_above_debug(run: impl FnOnce()) -> Vec<String> {
     let log = Log::default();
     tracing::subscriber::with_default(log.clone(), run);
-    let lines = std::mem::take(&mut *log.0.lock());
-    lines
+    std::mem::take(&mut *log.0.lock())
 }
 
 #[derive(Clone, Default)]
