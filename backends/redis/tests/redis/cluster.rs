@@ -127,8 +127,13 @@ fn push() {
 
 fn single() {
     let cluster = Cluster::start();
-    let errors = cluster.nodes.iter().filter_map(|node| upsert(&node.store(), 1).err());
-    let errors: Vec<_> = errors.map(|error| error.to_string()).collect();
+    let mut errors = Vec::new();
+    // On a busy machine a node may take the others for lost again, for a moment.
+    eventually("the cluster is up", || {
+        let failed = cluster.nodes.iter().filter_map(|node| upsert(&node.store(), 1).err());
+        errors = failed.map(|error| error.to_string()).collect();
+        !errors.iter().any(|error| error.contains("CLUSTERDOWN"))
+    });
     assert_eq!(errors.len(), 2);
     assert!(errors.iter().all(|error| error.contains("this is a cluster")), "{errors:?}");
 }

@@ -78,7 +78,11 @@ impl Cluster {
                     .lines()
                     .filter(|line| !line.contains("fail") && !line.contains("handshake"))
                     .count();
-                known == count && node.ask::<String>(&["CLUSTER", "INFO"]).contains("cluster_state:ok")
+                // Without full coverage the state is ok before a node has heard who has the other slots.
+                let info: String = node.ask(&["CLUSTER", "INFO"]);
+                let has_all =
+                    ["cluster_state:ok", "cluster_slots_ok:16384"].iter().all(|line| info.contains(line));
+                known == count && has_all
             })
         });
     }
