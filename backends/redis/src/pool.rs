@@ -320,3 +320,63 @@ impl Drop for Place<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use redis::ConnectionAddr;
+    use redis::io::tcp::TcpSettings;
+
+    use super::*;
+    use crate::socket;
+    use crate::wire::Wire;
+
+    fn far() -> Instant {
+        Instant::now() + Duration::from_secs(60)
+    }
+
+    fn eventually(mut is_so: impl FnMut() -> bool) {
+        let deadline = far();
+        while !is_so() {
+            assert!(Instant::now() < deadline, "it did not come about");
+            thread::yield_now();
+        }
+    }
+
+    /// Who has waited longest is given the connection, also before those who come while it wakes up.
+    #[test]
+    fn the_oldest_waiter_is_next() {
+        // Nobody reads what is sent, so it is enough that the kernel accepts.
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = ConnectionAddr::Tcp("127.0.0.1".to_owned(), listener.local_addr().unwrap().port());
+        let connect = move || {
+            let place = socket::Place::find(&address).unwrap();
+            let mut link = Link::new(Box::new(place.connect(&TcpSettings::default(), far()).unwrap()));
+            // In place of a handshake.
+            link.send(b"PING", 0, far())?;
+            Ok(link)
+        };
+        let limits = Limits { size: 1, idle: Duration::MAX, lifetime: None };
+        let pool = Pool::new("here".to_owned(), Arc::new(connect), limits);
+        let (idle, place) = pool.take(far()).unwrap();
+        let order = Mutex::new(Vec::new());
+        let use_it = |n| {
+            let (idle, place) = pool.take(far()).unwrap();
+            order.lock().push(n);
+            place.give_back(idle);
+        };
+        thread::scope(|scope| {
+            let use_it = &use_it;
+            for n in 0..8 {
+                scope.spawn(move || use_it(n));
+                eventually(|| pool.0.state.lock().waiting.len() == n + 1);
+            }
+            eventually(|| pool.0.state.lock().waiting.iter().all(|waiter| waiter.since.elapsed() > PATIENCE));
+            place.give_back(idle);
+            // Who comes now has to wait its turn.
+            use_it(8);
+        });
+        assert_eq!(order.into_inner(), (0..9).collect::<Vec<_>>());
+    }
+}

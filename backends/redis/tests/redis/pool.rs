@@ -192,6 +192,7 @@ fn denied() {
 }
 
 /// Thirty-two threads on sixteen connections, and eight on one: none is passed over for long.
+/// That the oldest is next is shown where the queue is (`pool.rs`).
 fn shares() {
     let server = Server::start();
     for (threads, size, calls) in [(32, 16, 1000), (8, 1, 300)] {
