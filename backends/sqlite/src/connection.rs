@@ -117,7 +117,7 @@ impl Open {
             log::take_over(&connection)?;
         }
         if let Some(file) = &file {
-            file.note_files_beside();
+            file.hold_files_beside();
             if file.mark().is_none() {
                 if !options.read_only && !matches!(options.mark_in_file(), Ok(Some(_))) {
                     // It was just claimed, and has nothing but a log.
@@ -187,6 +187,9 @@ impl Drop for Open {
         if self.is_gone() {
             // What it has in its log is no part of the file that is there now.
             let _ = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+        }
+        if let Some(file) = &self.file {
+            file.release_files_beside();
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rusqlite::Connection;
@@ -12,6 +13,8 @@ use crate::error::Failure;
 use crate::log;
 use crate::open_file::{self, CloseIdle, Identity, Look, Lost, OpenFile};
 use crate::slots::Slots;
+
+const MOMENT: Duration = Duration::from_millis(1);
 
 pub(crate) struct Connections {
     options: Options,
@@ -87,11 +90,13 @@ impl Connections {
 
     /// Opens the connection that writes, or in a store that is read-only the one that could.
     pub(crate) fn start(&self, deadline: Instant) -> Result<(), Failure> {
-        let start = || self.run(&self.writer, deadline, Look::Whole, |_| Ok(()));
-        match start() {
-            // That others have lost a file is no news to a store that begins.
-            Err(Failure::FileGone) => start(),
-            started => started,
+        loop {
+            match self.run(&self.writer, deadline, Look::Whole, |_| Ok(())) {
+                // That others have lost a file is no news to a store that begins. It opens what is there as soon as
+                // they have closed theirs.
+                Err(Failure::FileGone) if Instant::now() < deadline => thread::sleep(MOMENT),
+                started => return started,
+            }
         }
     }
 
@@ -223,7 +228,8 @@ impl Drop for Connections {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::path::Path;
+    use std::sync::atomic::AtomicUsize;
 
     use flagstore_core::{FeatureStoreCore, Item, Kind};
     use tempfile::TempDir;
@@ -231,6 +237,53 @@ mod tests {
     use crate::SqliteStore;
 
     use super::*;
+
+    /// Has a lost file open until others have asked several times to close it.
+    struct Closing {
+        file: Mutex<Option<Arc<OpenFile>>>,
+        waits: AtomicUsize,
+    }
+
+    impl CloseIdle for Closing {
+        fn close_idle(&self, _: Lost) {
+            if self.waits.fetch_add(1, Ordering::AcqRel) == 5 {
+                self.file.lock().take();
+            }
+        }
+    }
+
+    fn share(path: &Path, store: &Weak<dyn CloseIdle>) -> Arc<OpenFile> {
+        OpenFile::share(path, Identity::of(path).unwrap(), false, store).unwrap()
+    }
+
+    /// Whoever closes a file last has its log deleted, and that is no loss to who opens it at the same moment.
+    #[test]
+    fn a_file_that_is_just_closed_is_not_lost() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("flags.db");
+        let store = || SqliteStore::builder(&path).build();
+        let closing = store().unwrap();
+        // SQLite has closed it, and the store has not yet forgotten it: where a busy machine interrupts a close.
+        let file = share(&path, &closing.connections.myself);
+        drop(closing);
+        let opened = store().unwrap();
+        assert!(opened.is_available() && !file.is_gone());
+    }
+
+    /// A new store waits until all have closed what was lost, as long as its deadline lets it.
+    #[test]
+    fn a_new_store_waits_for_a_lost_file_to_be_closed() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("flags.db");
+        let store = || SqliteStore::builder(&path).build();
+        drop(store().unwrap());
+        let closing = Arc::new(Closing { file: Mutex::default(), waits: AtomicUsize::new(0) });
+        let file = share(&path, &(Arc::downgrade(&closing) as Weak<dyn CloseIdle>));
+        file.abandon(Lost::Memory);
+        *closing.file.lock() = Some(file);
+        assert!(store().unwrap().is_available());
+        assert!(closing.file.lock().is_none());
+    }
 
     /// What the store itself writes is no news to it, and what another writes is.
     #[test]

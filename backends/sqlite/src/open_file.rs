@@ -29,6 +29,9 @@ static OPEN_FILES: Mutex<Vec<Weak<OpenFile>>> = Mutex::new(Vec::new());
 /// Creates the file, empty as SQLite would, but with the permissions that were asked for. SQLite gives the same to
 /// the files beside it. Where it cannot be created, SQLite says why.
 pub(crate) fn create(path: &Path, mode: u32) {
+    // Others in this process wait with opening it: a file that is closed loses the locks of the whole process.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _until_it_is_closed = ONE_AT_A_TIME.lock();
     let mut options = fs::OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
@@ -74,6 +77,8 @@ struct Seen {
     mark: Option<Mark>,
     /// The log and the shared memory, once they are known.
     beside: Option<(Option<Identity>, Option<Identity>)>,
+    /// How many connections hold the files beside it. SQLite deletes them when the last one of all is closed.
+    holders: usize,
 }
 
 /// What a look has found.
@@ -133,7 +138,7 @@ impl OpenFile {
             Some(file) => file,
             None => {
                 let written = fs::metadata(path).ok().map(|metadata| written(&metadata));
-                let seen = Seen { looked: Instant::now(), written, mark: None, beside: None };
+                let seen = Seen { looked: Instant::now(), written, mark: None, beside: None, holders: 0 };
                 let new = Arc::new(Self {
                     path: path.to_owned(),
                     log,
@@ -201,12 +206,20 @@ impl OpenFile {
         self.seen.lock().written = None;
     }
 
-    /// To be called when the first connection is complete: SQLite has made its files by then.
-    pub(crate) fn note_files_beside(&self) {
+    /// To be called when a connection is complete: from now on SQLite does not delete the files beside the database.
+    ///
+    /// Before that it may have, and made new ones, if those who had them open are being closed just now.
+    pub(crate) fn hold_files_beside(&self) {
         let mut seen = self.seen.lock();
-        if seen.beside.is_none() {
+        if seen.holders == 0 {
             seen.beside = Some((Identity::of(&self.log), Identity::of(&self.memory)));
         }
+        seen.holders += 1;
+    }
+
+    /// To be called before a connection that is complete is closed.
+    pub(crate) fn release_files_beside(&self) {
+        self.seen.lock().holders -= 1;
     }
 
     /// Whether there is a log with something in it.

@@ -1,4 +1,4 @@
-use std::sync::Barrier;
+use std::sync::{Arc, Barrier};
 use std::thread;
 
 use flagstore_core::{FeatureStoreCore, Kind};
@@ -66,5 +66,40 @@ fn stores_that_start_at_once_claim_the_file_together() {
                 assert_eq!(version(&store), Some(n as u64));
             });
         }
+    });
+}
+
+/// Stores that are opened, used and closed all the time, so that now and then one is opened just while the last of the
+/// others is closed, which deletes the log: none of it is an error, and nothing is lost.
+#[test]
+fn stores_that_come_and_go_do_not_disturb_each_other() {
+    let folder = Folder::new();
+    let come_and_go = &|prefix: &str| {
+        for round in 1..=150 {
+            let store = folder.builder().prefix(prefix).build().unwrap();
+            assert_eq!(version(&store), (round > 1).then_some(round - 1));
+            upsert(&store, round).unwrap();
+        }
+    };
+    let running = Arc::new(());
+    thread::scope(|scope| {
+        // The processor is taken away from them all the time.
+        for _ in 0..4 {
+            let running = Arc::downgrade(&running);
+            scope.spawn(move || {
+                while running.strong_count() > 0 {
+                    std::hint::spin_loop();
+                }
+            });
+        }
+        // Few, so that the file is often closed by all.
+        for prefix in ["a", "b"] {
+            let running = Arc::clone(&running);
+            scope.spawn(move || {
+                let _running = running;
+                come_and_go(prefix);
+            });
+        }
+        drop(running);
     });
 }
