@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::{Item, Kind, dependencies};
+use crate::{Item, Kind, Shown, dependencies};
 
 /// A whole environment: an ordered list of kinds, each an ordered list of items.
 ///
@@ -200,7 +200,7 @@ impl<'de> Visitor<'de> for PayloadVisitor {
                     Some(section) => {
                         return Err(de::Error::custom(format!(
                             "the property {} is not read: name it {section}",
-                            Shown(&name)
+                            Shown::new(&name)
                         )));
                     }
                     None => drop(map.next_value::<IgnoredAny>()?),
@@ -255,8 +255,9 @@ impl<'de> Visitor<'de> for Section {
         let Self(section) = self;
         let mut items = IndexMap::new();
         while let Some(key) = map.next_key::<Cow<'_, str>>()? {
-            let about =
-                |what: &dyn fmt::Display| de::Error::custom(format!("{section}/{}: {what}", Shown(&key)));
+            let about = |what: &dyn fmt::Display| {
+                de::Error::custom(format!("{section}/{}: {what}", Shown::new(&key)))
+            };
             let raw = map.next_value::<&RawValue>().map_err(|error| about(&error))?;
             // serde_json adds the place where it stands: behind the item.
             let item = Item::parse(raw.get())
@@ -266,18 +267,6 @@ impl<'de> Visitor<'de> for Section {
             }
         }
         Ok(Some(items))
-    }
-}
-
-/// A key in a message: on one line, and no longer than a reader can take in.
-struct Shown<'a>(&'a str);
-
-impl fmt::Display for Shown<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const SHOWN: usize = 100;
-        let cut = self.0.char_indices().nth(SHOWN).map(|(at, _)| at);
-        write!(f, "{}", self.0[..cut.unwrap_or(self.0.len())].escape_debug())?;
-        if cut.is_some() { f.write_str("...") } else { Ok(()) }
     }
 }
 

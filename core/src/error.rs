@@ -2,7 +2,7 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::Kind;
+use crate::{Kind, Shown};
 
 /// A store's failure: what kind it is of, which store, during what operation, about which items, and why.
 ///
@@ -130,7 +130,7 @@ impl fmt::Display for StoreError {
         let Inner { store, operation, items, source, .. } = &*self.0;
         write!(f, "{store}: {operation}")?;
         for (n, (kind, key)) in items.iter().take(NAMED).enumerate() {
-            write!(f, "{}{kind}/{}", if n == 0 { " " } else { ", " }, Shown(key))?;
+            write!(f, "{}{kind}/{}", if n == 0 { " " } else { ", " }, Shown::new(key))?;
         }
         if items.len() > NAMED {
             write!(f, " and {} more", items.len() - NAMED)?;
@@ -143,17 +143,6 @@ impl fmt::Display for StoreError {
 impl fmt::Debug for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}: {self}", self.0.kind)
-    }
-}
-
-/// A key as a message shows it: on one line, and not longer than a line.
-struct Shown<'a>(&'a str);
-
-impl fmt::Display for Shown<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const SHOWN: usize = 80;
-        let end = self.0.char_indices().nth(SHOWN).map_or(self.0.len(), |(end, _)| end);
-        write!(f, "{}{}", self.0[..end].escape_debug(), if end < self.0.len() { "..." } else { "" })
     }
 }
 

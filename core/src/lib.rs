@@ -7,6 +7,7 @@
 //! | [`AllData`] | a whole environment, as LaunchDarkly and the Relay Proxy serve it |
 //! | [`FeatureStoreCore`] | **the contract**: what a backend implements |
 //! | [`StoreError`] | what went wrong, where, and what a caller can do about it |
+//! | [`Shown`] | a key in a message: escaped, and cut where it is too long |
 //! | [`MemoryStore`] | the contract in its plainest code |
 //! | [`FeatureStore`] | what an application or an SDK uses: live data |
 //! | [`CachingStoreWrapper`] | makes one of any core: a cache, the database's status, recovery from outages |
@@ -50,6 +51,7 @@ mod listeners;
 mod live_items;
 mod memory;
 mod shared_changes;
+mod shown;
 mod status;
 mod stripe;
 mod watched;
@@ -84,6 +86,7 @@ pub use listeners::Subscription;
 pub use live_items::LiveItems;
 pub use memory::MemoryStore;
 pub use shared_changes::SharedChangeSource;
+pub use shown::Shown;
 pub use status::{DataStoreStatus, DataStoreStatusProvider, DataStoreUpdateSink};
 
 /// The example of the README, which is for those who do not read it here.

@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::fmt::Display;
 use std::sync::Arc;
 
-use flagstore_core::{AllData, FeatureStore, FeatureStoreCore, Item, Kind, StoreError, Upsert};
+use flagstore_core::{AllData, FeatureStore, FeatureStoreCore, Item, Kind, Shown, StoreError, Upsert};
 use launchdarkly_server_sdk::{
     AllData as SdkData, DataKind, Flag, PersistentDataStore, PersistentStoreError, Segment, SerializedItem,
 };
@@ -173,5 +173,5 @@ fn from_sdk<T: Readable>(key: &str, serialized: SerializedItem) -> Result<Item, 
     } else {
         Item::parse_versioned(key, version, T::MODEL.repair(&json).unwrap_or(json))
     };
-    item.map_err(|error| to_sdk_error(format!("{}/{key}: {error}", T::KIND)))
+    item.map_err(|error| to_sdk_error(format!("{}/{}: {error}", T::KIND, Shown::new(key))))
 }

@@ -1,7 +1,7 @@
 use std::hash::BuildHasher;
 use std::marker::PhantomData;
 
-use flagstore_core::{Item, Kind};
+use flagstore_core::{Item, Kind, Shown};
 use foldhash::fast::RandomState;
 use launchdarkly_server_sdk::{Flag, Segment};
 use serde::Serialize;
@@ -72,8 +72,9 @@ impl<T: Readable> Texts<T> {
             && before.is_none_or(|before| before.fingerprint != fingerprint)
         {
             tracing::warn!(
-                "{}/{key} counts as missing, because the SDK cannot parse version {}: {error}",
+                "{}/{} counts as missing, because the SDK cannot parse version {}: {error}",
                 T::KIND,
+                Shown::new(key),
                 item.version()
             );
         }

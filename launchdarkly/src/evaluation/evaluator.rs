@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use flagstore_core::{
     BigSegmentStoreStatusProvider, BigSegmentStoreWrapper, CachingStoreWrapper, FeatureStore, Item, Kind,
-    StoreError,
+    Shown, StoreError,
 };
 use launchdarkly_server_sdk::{Context, Detail, EvalError, Flag, FlagValue, Segment};
 use launchdarkly_server_sdk_evaluation::{PrerequisiteEventRecorder, Store, evaluate};
@@ -196,7 +196,11 @@ impl Evaluator {
         let flag = match self.get::<Flag>(&Kind::FEATURES, flag_key) {
             Ok(flag) => flag,
             Err(error) => {
-                tracing::warn!("the default is served for {}/{flag_key}: {error}", Kind::FEATURES);
+                tracing::warn!(
+                    "the default is served for {}/{}: {error}",
+                    Kind::FEATURES,
+                    Shown::new(flag_key)
+                );
                 return without(EvalError::Exception, default);
             }
         };
@@ -311,7 +315,7 @@ impl Call<'_> {
         T: FromJson + 'static,
     {
         self.evaluator.get(kind, key).unwrap_or_else(|error| {
-            tracing::warn!("{kind}/{key} counts as missing: {error}");
+            tracing::warn!("{kind}/{} counts as missing: {error}", Shown::new(key));
             None
         })
     }
@@ -339,7 +343,8 @@ impl Told {
         let before = self.0.lock().insert((kind.clone(), key.into()), item.version());
         if before != Some(item.version()) {
             tracing::warn!(
-                "{kind}/{key} counts as missing, because version {} cannot be parsed: {error}",
+                "{kind}/{} counts as missing, because version {} cannot be parsed: {error}",
+                Shown::new(key),
                 item.version()
             );
         }

@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use flagstore_core::{BigSegmentStoreWrapper, BigSegmentsStatus, FeatureStore, Kind};
+use flagstore_core::{BigSegmentStoreWrapper, BigSegmentsStatus, FeatureStore, Kind, Shown};
 use launchdarkly_server_sdk::{
     AllData, Context, DataKind, PersistentDataStore, PersistentDataStoreFactory, PersistentStoreError,
     SerializedItem,
@@ -78,9 +78,10 @@ impl ScopedStore {
     fn warn_of_call_without_context(&self, key: &str) {
         if !self.told.swap(true, Ordering::Relaxed) {
             tracing::warn!(
-                "{}/{key} is a Big Segment in an evaluation whose context is not known: only its rules count. Make the \
+                "{}/{} is a Big Segment in an evaluation whose context is not known: only its rules count. Make the \
                  call through BigSegmentsClient, or inside its with_context. This is said once",
-                Kind::SEGMENTS
+                Kind::SEGMENTS,
+                Shown::new(key)
             );
         }
     }

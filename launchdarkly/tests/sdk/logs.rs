@@ -122,6 +122,31 @@ fn the_evaluator_names_what_it_cannot_parse_once_for_each_version() {
     }
 }
 
+/// A key has any length and any characters: no log line is made of what it holds, by the plug or by our evaluator.
+#[test]
+fn a_key_is_logged_escaped_and_cut() {
+    record();
+    for name in ["plug", "evaluator"] {
+        let key = format!("{name}\nforged{}", "x".repeat(10_000));
+        let wrong = Item::parse(r#"{"version":1,"on":"yes"}"#).unwrap();
+        if name == "plug" {
+            let store: Store = Arc::new(TestStore::default());
+            put(&store, &Kind::FEATURES, &key, wrong.json());
+            plug(&store).all_flags().unwrap();
+        } else {
+            let store = CachingStoreWrapper::builder(MemoryStore::new()).build().unwrap();
+            assert_eq!(store.upsert(&Kind::FEATURES, &key, &wrong).unwrap(), Upsert::Applied);
+            assert!(Evaluator::new(store).bool_variation(&user(), &key, true));
+        }
+        let messages = recorded(&format!(r"features/{name}\nforgedxxx"));
+        let [(level, _, message)] = &messages[..] else { panic!("one record") };
+        assert_eq!(*level, Level::Warn);
+        assert!(message.contains("xxx... counts as missing"), "{message}");
+        assert!(!message.contains('\n') && message.len() < 300, "{message}");
+        assert!(recorded(&format!("{name}\nforged")).is_empty(), "the key as it is");
+    }
+}
+
 /// Whoever evaluates past our client is told, once, and how it is done.
 #[test]
 fn a_big_segment_without_a_context_is_logged_once() {

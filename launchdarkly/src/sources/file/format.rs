@@ -4,7 +4,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use flagstore_core::Kind;
+use flagstore_core::{Kind, Shown};
 use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -97,7 +97,7 @@ impl<'de, V: Deserialize<'de>> Visitor<'de> for PropertiesVisitor<V> {
         let mut keys = std::collections::HashSet::new();
         while let Some((key, value)) = map.next_entry::<String, V>()? {
             if !keys.insert(key.clone()) {
-                return Err(de::Error::custom(format!("the key {key} is there twice")));
+                return Err(de::Error::custom(format!("the key {} is there twice", Shown::new(&key))));
             }
             properties.push((key, value));
         }

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use flagstore_core::{
     AllData, DataSourceErrorInfo, DataSourceErrorKind, DataSourceFactory, DataSourceUpdateSink, DecodeError,
-    Delivery, Item, Kind, StoreError, UpdateProcessor,
+    Delivery, Item, Kind, Shown, StoreError, UpdateProcessor,
 };
 
 use super::clock::Clock;
@@ -135,11 +135,15 @@ impl Files {
             let text = text.as_ref().map_err(|error| at(error.clone()))?;
             for Entry { kind, key, json } in format::parse(text).map_err(at)? {
                 let item = with_version(&json, version).map_err(DecodeError::from).and_then(Item::parse);
-                let item = item.map_err(|error| at(format!("{kind}/{key}: {error} of that item")))?;
+                let item =
+                    item.map_err(|error| at(format!("{kind}/{}: {error} of that item", Shown::new(&key))))?;
                 if seen.insert((kind.clone(), key.clone())) {
                     if kind == Kind::SEGMENTS { &mut segments } else { &mut flags }.push((key, item));
                 } else if self.0.duplicate_keys == DuplicateKeys::Refuse {
-                    return Err(at(format!("{kind}/{key} is there already, in this file or one before it")));
+                    return Err(at(format!(
+                        "{kind}/{} is there already, in this file or one before it",
+                        Shown::new(&key)
+                    )));
                 }
             }
         }

@@ -116,6 +116,8 @@ fn a_broken_file_keeps_the_old_data_and_says_where() {
     for (broken, place) in [
         ("{\"flags\":{\n\"a\":", "flags.json: EOF while parsing a value at line 2"),
         ("{\"flags\":{\"a\":[]}}", "flags.json: features/a: "),
+        (r#"{"flags":{"a\nforged":[]}}"#, r"flags.json: features/a\nforged: "),
+        (r#"{"flags":{"a\nforged":{},"a\nforged":{}}}"#, r"flags.json: the key a\nforged is there twice"),
         ("{\"flagValues\":{\"b\":1}}", "more.yaml: features/b is there already"),
     ] {
         fs::write(&paths[0], broken).unwrap();
