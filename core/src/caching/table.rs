@@ -291,6 +291,12 @@ impl Table {
             }
             of_kind.knows_all(given.now);
             if of_kind.doubted_at > since && !is_unwritten {
+                let contradicts = |(key, known): (&Arc<str>, &Arc<Known>)| {
+                    known.learnt().is_aged && known.item() != raw.known(key).and_then(|read| read.item())
+                };
+                if of_kind.items.all_known().any(contradicts) {
+                    of_kind.age(now.at);
+                }
                 return raw;
             }
             let mut all = of_kind.items.clone();
@@ -641,10 +647,20 @@ impl Table {
 
     fn merge(&self, of_kind: &mut KindState, key: &str, news: News, since: Moment, now: Learnt) {
         let given = self.circumstances(of_kind, since, now);
+        let heard = match &news {
+            News::Read(item) => Some(item.clone()),
+            News::Written(item) => Some(Some(item.clone())),
+            News::Unwritten(_) => None,
+        };
         let known = merge(of_kind.items.known(key), news, &given);
         match known.and_then(|known| if self.is_caching() { Some(known) } else { known.only_pending() }) {
             Some(known) => of_kind.items.put(key.into(), known),
             None => of_kind.items.remove(key),
+        }
+        // Whoever asks from now on must not be told by a read that set out before this was heard.
+        let known = of_kind.items.known(key).filter(|known| known.learnt().is_aged);
+        if known.zip(heard).is_some_and(|(known, heard)| known.item() != heard.as_ref()) {
+            of_kind.doubt(key, now);
         }
     }
 
