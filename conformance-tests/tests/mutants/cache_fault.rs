@@ -123,6 +123,7 @@ impl CacheFault {
             Self::HasNoLimits,
             &[
                 "bounds::unknown_keys_do_not_fill_the_memory",
+                "bounds::long_unknown_keys_do_not_fill_the_memory",
                 "bounds::items_make_room_for_others",
                 "bounds::what_made_room_is_read_again",
             ],

@@ -10,6 +10,7 @@ use crate::controlled::Operation;
 pub(super) fn cases() -> Vec<Case> {
     vec![
         Case::new(unknown_keys_do_not_fill_the_memory),
+        Case::new(long_unknown_keys_do_not_fill_the_memory),
         Case::new(unknown_keys_push_out_no_item),
         Case::new(items_make_room_for_others),
         Case::new(what_made_room_is_read_again),
@@ -41,6 +42,27 @@ fn unknown_keys_do_not_fill_the_memory(database: &Database<'_>) {
         assert!(statistics.missing_entries > 0, "{setup}: {statistics:?}");
         assert_eq!(statistics.entries, 0, "{setup}: {statistics:?}");
         assert!(statistics.evictions >= UNKNOWN - MISSING_CAPACITY, "{setup}: {statistics:?}");
+    }
+}
+
+/// The limit is one of memory, not only of keys: whoever asks for long ones gets fewer of them remembered.
+fn long_unknown_keys_do_not_fill_the_memory(database: &Database<'_>) {
+    /// What as many keys take as are remembered, if they are rather long: 100 bytes.
+    const MOST_BYTES: u64 = MISSING_CAPACITY * 100;
+    let long = "x".repeat(10_000);
+    for settings in [finite(), forever()] {
+        let setup = in_memory(database, settings);
+        for n in 0..MISSING_CAPACITY {
+            assert_eq!(setup.get(&format!("{n}-{long}")), None, "{setup}");
+        }
+        let remembered = statistics(&setup);
+        assert!(remembered.missing_entries * 10_000 <= MOST_BYTES, "{setup}: {remembered:?}");
+
+        // A short one that is asked for again and again is remembered all the same.
+        (0..10).for_each(|_| drop(setup.get("short")));
+        // Whoever asks for the statistics waits until there is room again.
+        assert!(statistics(&setup).missing_entries > 0, "{setup}");
+        setup.without_the_database(|| assert_eq!(setup.get("short"), None, "{setup}"));
     }
 }
 
