@@ -206,7 +206,7 @@ mod tests {
         fn get(&self, _: &Kind, _: &str) -> Result<Option<Item>, StoreError> {
             self.reads.fetch_add(1, Ordering::SeqCst);
             drop(self.gate.lock());
-            Err(StoreError::new(ErrorKind::Timeout, "held", "get", "no answer"))
+            Err(StoreError::unanswered("held", "get", "no answer"))
         }
 
         fn get_all(&self, kind: &Kind) -> Result<crate::Items, StoreError> {

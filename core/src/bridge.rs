@@ -63,9 +63,9 @@ impl Bridge {
         timeout: Duration,
         future: impl Future<Output = Result<T, StoreError>> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let failed = |kind, reason: String| Err(StoreError::new(kind, self.store, operation, reason));
+        let failed = |reason: String| Err(StoreError::new(ErrorKind::Other, self.store, operation, reason));
         let Some(runtime) = &self.runtime else {
-            return failed(ErrorKind::Other, "the store is being dropped".to_owned());
+            return failed("the store is being dropped".to_owned());
         };
         // None for a time that no clock reaches, and then the future alone says when it ends.
         let deadline = Instant::now().checked_add(timeout);
@@ -80,13 +80,15 @@ impl Bridge {
         };
         match answer {
             Ok(Ok(result)) => result,
-            Ok(Err(panic)) => failed(ErrorKind::Other, format!("panicked, please report this: {panic}")),
+            Ok(Err(panic)) => failed(format!("panicked, please report this: {panic}")),
             Err(RecvTimeoutError::Timeout) => {
                 task.abort();
-                failed(ErrorKind::Timeout, format!("no answer within the timeout of {timeout:?}"))
+                // What the future had sent by then, nobody knows.
+                let reason = format!("no answer within the timeout of {timeout:?}");
+                Err(StoreError::unanswered(self.store, operation, reason))
             }
             // The task is gone without a word, as when the runtime shuts down.
-            Err(RecvTimeoutError::Disconnected) => failed(ErrorKind::Other, "was cancelled".to_owned()),
+            Err(RecvTimeoutError::Disconnected) => failed("was cancelled".to_owned()),
         }
     }
 }

@@ -62,8 +62,10 @@ impl StoreError {
         }))
     }
 
-    /// A call that was sent and not answered in time, so nobody knows whether it happened: a
-    /// [`Timeout`](ErrorKind::Timeout). Every store says it by this, whatever it was that it waited for.
+    /// A call that was sent, as a whole or in part, and not answered in time, so nobody knows whether it happened: a
+    /// [`Timeout`](ErrorKind::Timeout). Every store that sends anything says it by this, whatever it was that it waited
+    /// for, and a caller need not know which. A database inside the process can know more: SQLite's, too, is a
+    /// `Timeout`, and what it interrupts at the deadline is rolled back.
     pub fn unanswered(
         store: &'static str,
         operation: &'static str,

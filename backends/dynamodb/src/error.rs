@@ -181,7 +181,10 @@ impl Failure {
             Self::NotAnItem(_) | Self::TooLarge => self.to_string(),
             _ => format!("{place}: {self}"),
         };
-        StoreError::new(self.kind(), STORE, operation, message)
+        match self.kind() {
+            ErrorKind::Timeout => StoreError::unanswered(STORE, operation, message),
+            kind => StoreError::new(kind, STORE, operation, message),
+        }
     }
 }
 
