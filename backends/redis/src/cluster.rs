@@ -18,7 +18,7 @@ use crate::error::{Failure, Redirection};
 use crate::pool::{Limits, Pool, random};
 use crate::session::Session;
 
-/// How often a call follows a node that names another. Once is usual while slots move.
+/// How often a call follows a node that names another, before it pauses. Once is usual while slots move.
 const REDIRECTIONS: usize = 5;
 
 /// How long what the nodes have said is relied on: they may all be replaced, one by one, while ours is the last.
@@ -76,8 +76,12 @@ impl Cluster {
             // Refused with the address of the right node: nothing was done, so doing it there is no retry.
             if let Some((other, redirection)) = failure.redirection() {
                 redirections += 1;
+                // Two nodes that each take the other for the master agree soon.
                 if redirections > REDIRECTIONS {
-                    return Err(failure);
+                    if !has_paused(deadline) {
+                        return Err(failure);
+                    }
+                    redirections = 0;
                 }
                 is_asking = redirection == Redirection::Ask;
                 if !is_asking {
@@ -99,8 +103,7 @@ impl Cluster {
             }
             let is_found = self.ask_for_slots(Some((slot, &master)), deadline).is_ok();
             let other = self.known.lock().master_of(slot).filter(|other| is_found && *other != master);
-            if is_early && Instant::now() + PAUSE < deadline {
-                std::thread::park_timeout(PAUSE.mul_f64(0.5 + random() / 2.0));
+            if is_early && has_paused(deadline) {
                 redirections = 0;
             } else if is_early || other.is_none() {
                 return Err(failure);
@@ -278,6 +281,15 @@ impl fmt::Display for Cluster {
 pub(crate) fn hash_tag(key: &str) -> Option<&str> {
     let (_, behind) = key.split_once('{')?;
     behind.split_once('}').map(|(tag, _)| tag).filter(|tag| !tag.is_empty())
+}
+
+/// Waits a moment, unless the deadline comes first.
+fn has_paused(deadline: Instant) -> bool {
+    let is_time_left = Instant::now() + PAUSE < deadline;
+    if is_time_left {
+        std::thread::park_timeout(PAUSE.mul_f64(0.5 + random() / 2.0));
+    }
+    is_time_left
 }
 
 /// The slot of a key: CRC16 (XMODEM) modulo 16384.
