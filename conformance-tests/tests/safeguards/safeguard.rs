@@ -14,18 +14,6 @@ pub(crate) struct Safeguard {
 pub(crate) const ALL: &[Safeguard] = &[
     // What is known of a key
     Safeguard {
-        name: "what_was_read_before_is_not_taken_for_newer",
-        file: "known.rs",
-        text: "let is_overtaken = known.is_some_and(|known| known.learnt.at > given.since);",
-        without: "let is_overtaken = false;",
-        fails: &[
-            "races::update_beats_a_read_that_began_before_it",
-            "races::deletion_beats_a_read_that_began_before_it",
-            "races::two_reads_that_cross_leave_the_newer_item",
-        ],
-        may_fail: &[],
-    },
-    Safeguard {
         name: "only_a_newer_update_is_kept",
         file: "known.rs",
         text: "if compared.is_le() {\n            return known.cloned();",
@@ -34,14 +22,6 @@ pub(crate) const ALL: &[Safeguard] = &[
             "failures::failed_update_that_is_not_newer_changes_nothing",
             "incidents::what_made_room_is_not_forgotten_by_version",
         ],
-        may_fail: &[],
-    },
-    Safeguard {
-        name: "what_is_unwritten_is_shown_until_it_is_written",
-        file: "known.rs",
-        text: "|| !is_overtaken && (compared.is_eq() || !is_unwritten)",
-        without: "|| !is_overtaken",
-        fails: &[],
         may_fail: &[],
     },
     Safeguard {
@@ -70,30 +50,6 @@ pub(crate) const ALL: &[Safeguard] = &[
     },
     // The table
     Safeguard {
-        name: "a_read_that_overlaps_an_init_is_not_cached",
-        file: "caching/table.rs",
-        text: "            if overlaps_init && !is_unwritten {\n                // Newer than what is known, perhaps",
-        without: "            if false {\n                // Newer than what is known, perhaps",
-        fails: &["concurrency::history_of_one_key_is_linearizable"],
-        may_fail: &[],
-    },
-    Safeguard {
-        name: "a_miss_that_overlaps_an_init_is_not_cached",
-        file: "caching/table.rs",
-        text: "!is_known && !state.overlaps_init(kind, since)",
-        without: "!is_known",
-        fails: &[],
-        may_fail: &[],
-    },
-    Safeguard {
-        name: "a_write_that_overlaps_an_init_is_asked_for_again",
-        file: "caching/table.rs",
-        text: "        if overlaps_init {\n            of_kind.doubt(key, now);",
-        without: "        if false {\n            of_kind.doubt(key, now);",
-        fails: &["concurrency::history_of_one_key_is_linearizable"],
-        may_fail: &[],
-    },
-    Safeguard {
         name: "what_was_learnt_during_an_init_outlives_it",
         file: "caching/table.rs",
         text: "if known.learnt().at > since {\n                let initial",
@@ -107,14 +63,6 @@ pub(crate) const ALL: &[Safeguard] = &[
         text: "let now = Learnt { is_aged: now.is_aged || of_kind.doubted_at > since, ..now };",
         without: "let now = Learnt { is_aged: now.is_aged, ..now };",
         fails: &["races::invalidation_beats_a_write_that_began_before_it"],
-        may_fail: &[],
-    },
-    Safeguard {
-        name: "what_is_in_doubt_does_not_answer_for_the_database",
-        file: "caching/table.rs",
-        text: "let is_doubted = of_kind.doubted_at > since;",
-        without: "let is_doubted = false;",
-        fails: &[],
         may_fail: &[],
     },
     Safeguard {
@@ -148,48 +96,11 @@ pub(crate) const ALL: &[Safeguard] = &[
         may_fail: &[],
     },
     Safeguard {
-        name: "what_is_pending_outlives_a_restored_init",
-        file: "caching/table.rs",
-        text: "if stored.is_none_or(|stored| stored.version() < item.version()) {",
-        without: "if false {",
-        fails: &["recovery::update_during_a_recovery_is_not_lost"],
-        may_fail: &[],
-    },
-    Safeguard {
         name: "what_made_room_is_not_among_all",
         file: "caching/table.rs",
         text: "                    of_kind.all = None;\n",
         without: "",
         fails: &["bounds::what_made_room_is_read_again"],
-        may_fail: &[],
-    },
-    Safeguard {
-        name: "all_are_not_known_where_one_made_room",
-        file: "caching/table.rs",
-        text: "self.all = is_complete.then_some(learnt);",
-        without: "self.all = Some(learnt);",
-        fails: &["incidents::what_made_room_while_all_were_read_is_among_them"],
-        may_fail: &[],
-    },
-    // Reads that are under way
-    Safeguard {
-        name: "nobody_joins_a_read_that_is_too_old_for_him",
-        file: "caching/flight.rs",
-        text: "Some(flight) if counts(flight.since) =>",
-        without: "Some(flight) if counts(flight.since) || true =>",
-        fails: &[
-            "races::reader_after_an_update_gets_it_from_a_read_that_was_forgotten",
-            "races::invalidation_beats_a_read_that_began_before_it",
-            "races::init_without_the_item_beats_a_read_that_began_before_it",
-        ],
-        may_fail: &[],
-    },
-    Safeguard {
-        name: "a_store_that_panics_answers_those_who_wait",
-        file: "caching/load.rs",
-        text: "                land(Err(StoreError::new(ErrorKind::Other, \"cache\", \"load\", \"the store panicked\")));\n",
-        without: "",
-        fails: &["coalescing::a_store_that_panics_leaves_nobody_waiting"],
         may_fail: &[],
     },
     // The status
@@ -202,26 +113,6 @@ pub(crate) const ALL: &[Safeguard] = &[
         may_fail: &[],
     },
     Safeguard {
-        name: "only_what_time_may_heal_is_an_outage",
-        file: "watched.rs",
-        text: "            && matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout)\n",
-        without: "",
-        fails: &["status::errors_of_other_kinds_do_not_show", "incidents::refused_update_is_not_kept"],
-        may_fail: &[],
-    },
-    Safeguard {
-        name: "what_is_refused_is_not_kept",
-        file: "caching/wrapper.rs",
-        text: "matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout)",
-        without: "error.kind() != ErrorKind::Corrupt",
-        fails: &[
-            "incidents::refused_update_is_not_kept",
-            "incidents::refused_update_leaves_what_was_there_before",
-            "incidents::refused_update_hides_nothing_that_others_do",
-        ],
-        may_fail: &[],
-    },
-    Safeguard {
         name: "the_database_is_asked_after_the_note_of_what_was",
         file: "caching/wrapper.rs",
         text: "Ok(false) if was_initialized => {",
@@ -231,71 +122,11 @@ pub(crate) const ALL: &[Safeguard] = &[
     },
     // Recovery
     Safeguard {
-        name: "an_init_is_noted_from_before_the_recovery_looks",
-        file: "caching/recovery.rs",
-        text: "        let _recovering = Note::of(table, Table::recovering);\n",
-        without: "",
-        fails: &["recovery::init_while_updates_are_written_back_is_not_undone"],
-        may_fail: &[],
-    },
-    Safeguard {
         name: "what_follows_a_failed_init_is_written_after_it",
         file: "caching/table.rs",
         text: "if restoring.overlaps(since) || of_kind.pending_init.is_some() {",
         without: "if restoring.overlaps(since) {",
         fails: &["recovery::update_after_a_failed_init_outlives_its_repetition"],
-        may_fail: &[],
-    },
-    Safeguard {
-        name: "an_init_that_is_there_is_not_repeated",
-        file: "caching/recovery.rs",
-        text: "} else if is_initialized && is_there(core, &kind, &init)? {",
-        without: "} else if false {",
-        fails: &["incidents::init_that_happened_all_the_same_is_not_repeated"],
-        may_fail: &[],
-    },
-    Safeguard {
-        name: "what_others_have_that_is_newer_stays",
-        file: "caching/recovery.rs",
-        text: "Some(known) if known.version() < stored.version() => *known = stored,",
-        without: "",
-        fails: &["recovery::failed_init_spares_what_is_newer_and_other_kinds"],
-        may_fail: &[],
-    },
-    Safeguard {
-        name: "whoever_writes_back_looks_for_a_loss",
-        file: "caching/recovery.rs",
-        text: "let mut is_lost = table.is_initialized() && !table.pending().has_init && !core.is_initialized()?;",
-        without: "let mut is_lost = false;",
-        fails: &["incidents::loss_without_a_watch_is_seen_by_whoever_writes_back"],
-        may_fail: &[],
-    },
-    Safeguard {
-        name: "what_is_refused_later_is_given_up",
-        file: "caching/recovery.rs",
-        text: "            table.give_up(kind, key, item);\n",
-        without: "            return Err(error);\n",
-        fails: &[
-            "incidents::refused_update_that_was_kept_is_given_up_and_the_others_are_written",
-            "recovery::too_large_an_item_is_no_obstacle",
-        ],
-        may_fail: &[],
-    },
-    Safeguard {
-        name: "what_became_pending_meanwhile_is_written_too",
-        file: "caching/recovery.rs",
-        text: "    for _ in 0..ROUNDS {\n        let pending = table.pending();\n        if !is_lost",
-        without: "    for round in 0..ROUNDS {\n        let pending = table.pending();\n        if round > 0 || !is_lost",
-        fails: &["recovery::update_that_is_acknowledged_during_a_recovery_is_not_lost"],
-        may_fail: &[],
-    },
-    // What is old
-    Safeguard {
-        name: "many_that_are_old_are_read_at_once",
-        file: "caching/workers.rs",
-        text: "if self.refreshes.iter().filter(|waiting| is_of_kind(waiting)).count() + 1 < MANY {",
-        without: "if true {",
-        fails: &["incidents::many_old_items_are_read_at_once"],
         may_fail: &[],
     },
 ];

@@ -21,7 +21,6 @@ pub(super) fn cases() -> Vec<Case> {
         Case::new(refused_update_leaves_what_was_there_before),
         Case::new(refused_update_hides_nothing_that_others_do),
         Case::new(what_made_room_is_not_forgotten_by_version),
-        Case::new(what_made_room_while_all_were_read_is_among_them),
         Case::new(init_that_happened_all_the_same_is_not_repeated),
         Case::new(flag_that_others_removed_does_not_come_back),
         Case::new(update_does_not_wait_for_an_init),
@@ -126,24 +125,6 @@ fn what_made_room_is_not_forgotten_by_version(database: &Database<'_>) {
         assert!(!all.is_ok_and(|all| all.get("a").is_some_and(is_old)), "{setup}");
         setup.end_outage(STALE);
         assert_eq!((setup.version("a"), setup.stored("a")), (Some(5), Some(5)), "{setup}");
-    }
-}
-
-/// What was written since the database was asked for all items, and had to make room, is not taken for missing.
-fn what_made_room_while_all_were_read_is_among_them(database: &Database<'_>) {
-    for settings in [finite(), forever()] {
-        let setup = Setup::new(database, CacheSettings { capacity: Some(1), ..settings });
-        setup.core.inner().init(&flags([("a", item("a", 1, ""))])).succeed();
-        thread::scope(|scope| {
-            let gate = setup.hold(Operation::GetAll);
-            let reading = scope.spawn(|| setup.version_among_all("a"));
-            gate.wait();
-            setup.update("a", 5);
-            make_room(&setup);
-            gate.open();
-            assert!(reading.join().is_ok_and(|version| version.is_some()), "{setup}");
-        });
-        assert_eq!((setup.version_among_all("a"), setup.version("a")), (Some(5), Some(5)), "{setup}");
     }
 }
 
