@@ -274,7 +274,11 @@ impl Table {
                 of_kind.age(now.at);
                 return items.by_key.into_iter().collect();
             }
-            let raw: LiveItems = items.by_key.iter().map(|(key, item)| (key.clone(), item.clone())).collect();
+            let is_doubted = of_kind.doubted_at > since && !is_unwritten;
+            // What the database says, as it says it, where that and not what is merged is the answer, or a part of it.
+            let raw = (is_doubted || self.room.is_some()).then(|| -> LiveItems {
+                items.by_key.iter().map(|(key, item)| (key.clone(), item.clone())).collect()
+            });
             let before = std::mem::take(&mut of_kind.items);
             let given = self.circumstances(of_kind, since, now);
             for (key, known) in before.all_known() {
@@ -290,7 +294,8 @@ impl Table {
                 }
             }
             of_kind.knows_all(given.now);
-            if of_kind.doubted_at > since && !is_unwritten {
+            let Some(raw) = raw else { return of_kind.items.clone() };
+            if is_doubted {
                 let contradicts = |(key, known): (&Arc<str>, &Arc<Known>)| {
                     known.learnt().is_aged && known.item() != raw.known(key).and_then(|read| read.item())
                 };
