@@ -101,6 +101,12 @@ impl StoreError {
         self.0.is_kept
     }
 
+    /// Whether the database is away or silent, so that it may take later what it has not taken now. Anything else it
+    /// refuses for what it is, which is its caller's to know.
+    pub(crate) fn is_away(&self) -> bool {
+        matches!(self.kind(), ErrorKind::Unavailable | ErrorKind::Timeout)
+    }
+
     /// What a caller can do about it.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {

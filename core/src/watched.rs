@@ -8,12 +8,11 @@ use parking_lot::Mutex;
 
 use crate::background::{Background, Next};
 use crate::{
-    AllData, DataStoreStatus, DataStoreUpdateSink, ErrorKind, FeatureStoreCore, Item, Items, Kind,
-    StoreError, Upsert,
+    AllData, DataStoreStatus, DataStoreUpdateSink, FeatureStoreCore, Item, Items, Kind, StoreError, Upsert,
 };
 
 /// A store above another one: it passes everything on, reports the first call that fails with
-/// [`Unavailable`](ErrorKind::Unavailable) or [`Timeout`](ErrorKind::Timeout), and from then on probes until the
+/// [`Unavailable`](crate::ErrorKind::Unavailable) or [`Timeout`](crate::ErrorKind::Timeout), and from then on probes until the
 /// database is back. Only the probe turns the status around.
 pub(crate) struct WatchedStore {
     core: Arc<dyn FeatureStoreCore>,
@@ -91,7 +90,7 @@ impl WatchedStore {
 
     fn observed<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
         if let Err(error) = &result
-            && matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout)
+            && error.is_away()
         {
             self.report(error);
         }

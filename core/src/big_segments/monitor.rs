@@ -105,7 +105,7 @@ impl Monitor {
         let store = self.state.lock().store.clone();
         let answer = ask(store, operation, query);
         if let Err(error) = &answer
-            && matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout)
+            && error.is_away()
         {
             let state = self.state.lock();
             if state.is_watched {

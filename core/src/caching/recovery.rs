@@ -129,9 +129,7 @@ fn write(
     match core.upsert(kind, key, item) {
         Ok(Upsert::Applied) => table.written_back(kind, key, item, since),
         Ok(Upsert::Stale(current)) => table.written_back(kind, key, &current, since),
-        Err(error) if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout) => {
-            return Err(error);
-        }
+        Err(error) if error.is_away() => return Err(error),
         Err(error) => {
             tracing::warn!("not written back, and given up: {error}");
             table.give_up(kind, key, item);

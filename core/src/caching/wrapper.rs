@@ -301,7 +301,7 @@ impl Shared {
             Err(ref error) if error.kind() == ErrorKind::TooLarge => {
                 self.report_unless(self.table.initialized(all_data, error.items(), since));
             }
-            Err(error) if is_away(&error) => {
+            Err(error) if error.is_away() => {
                 return self.not_written(error, || self.table.uninitialized(all_data));
             }
             Err(_) => self.table.refused(),
@@ -320,7 +320,7 @@ impl Shared {
                 self.report_unless(self.table.written(kind, key, stored, since));
                 Ok(upsert)
             }
-            Err(error) if !is_away(&error) => Err(error),
+            Err(error) if !error.is_away() => Err(error),
             Err(error) => self.not_written(error, || self.table.unwritten(kind, key, item)),
         }
     }
@@ -417,11 +417,6 @@ impl Work for Shared {
             };
         }
     }
-}
-
-/// Whether the database may take it later. What it refuses for what it is, is its caller's to know.
-fn is_away(error: &StoreError) -> bool {
-    matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout)
 }
 
 impl fmt::Display for CachingStoreWrapper {
