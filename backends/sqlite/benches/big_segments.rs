@@ -33,10 +33,10 @@ fn main() {
 fn select(raw: &Connection, hash: &str) -> (Vec<String>, Vec<String>) {
     let mut select = raw
         .prepare_cached(
-            "SELECT segment_ref, included FROM big_segments_members WHERE prefix = '' AND context_hash = ?1",
+            "SELECT segment_ref, included FROM big_segments_members WHERE prefix = ?1 AND context_hash = ?2",
         )
         .unwrap();
-    let mut rows = select.query([hash]).unwrap();
+    let mut rows = select.query(["", hash]).unwrap();
     let (mut included, mut excluded) = (Vec::new(), Vec::new());
     while let Some(row) = rows.next().unwrap() {
         let list = if row.get(1).unwrap() { &mut included } else { &mut excluded };

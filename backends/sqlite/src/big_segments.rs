@@ -26,15 +26,12 @@ impl BigSegmentStore for SqliteStore {
         let membership = self.connections.read(Instant::now() + self.timeout, |connection| {
             let mut select = connection.prepare_cached(
                 "SELECT segment_ref, included FROM big_segments_members
-                 WHERE prefix = ?1 AND context_hash = ?2",
+                 WHERE prefix = ?1 AND context_hash = ?2 ORDER BY segment_ref",
             )?;
-            let mut rows = select.query([self.prefix.as_str(), context_hash])?;
-            let (mut included, mut excluded): (Vec<Box<str>>, Vec<Box<str>>) = Default::default();
-            while let Some(row) = rows.next()? {
-                let list = if row.get(1)? { &mut included } else { &mut excluded };
-                list.push(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?.into());
-            }
-            Ok(BigSegmentMembership::new(included, excluded))
+            let rows = select.query_map([self.prefix.as_str(), context_hash], |row| {
+                Ok((Box::<str>::from(row.get_ref(0)?.as_str()?), row.get(1)?))
+            })?;
+            Ok(rows.collect::<Result<BigSegmentMembership, _>>()?)
         });
         let membership = membership.map_err(|failure| failure.during("get_membership"))?;
         Ok(Some(membership).filter(|membership| !membership.is_empty()))

@@ -27,13 +27,9 @@ impl BigSegmentMembership {
         included: impl IntoIterator<Item = S>,
         excluded: impl IntoIterator<Item = S>,
     ) -> Self {
-        let included = included.into_iter().map(|segment_ref| (segment_ref.into(), true));
-        let excluded = excluded.into_iter().map(|segment_ref| (segment_ref.into(), false));
-        let mut segments: Vec<(Box<str>, bool)> = included.chain(excluded).collect();
-        // Stable, so of two equal references the included one comes first, and is kept.
-        segments.sort_by(|(one, _), (other, _)| one.cmp(other));
-        segments.dedup_by(|(one, _), (other, _)| one == other);
-        Self(segments.into())
+        let included = included.into_iter().map(|segment_ref| (segment_ref, true));
+        let excluded = excluded.into_iter().map(|segment_ref| (segment_ref, false));
+        included.chain(excluded).collect()
     }
 
     /// Whether the context is included (`true`), excluded (`false`), or neither (`None`): then the segment's
@@ -59,6 +55,20 @@ impl BigSegmentMembership {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+/// Of references, and whether the context is included there. Of two equal references the included one counts.
+impl<S: Into<Box<str>>> FromIterator<(S, bool)> for BigSegmentMembership {
+    fn from_iter<I: IntoIterator<Item = (S, bool)>>(segments: I) -> Self {
+        let segments = segments.into_iter().map(|(segment_ref, included)| (segment_ref.into(), included));
+        let mut segments: Vec<(Box<str>, bool)> = segments.collect();
+        // From a database they come in order.
+        if !segments.is_sorted_by(|(one, _), (other, _)| one < other) {
+            segments.sort_by(|(one, in_one), (other, in_other)| one.cmp(other).then(in_other.cmp(in_one)));
+            segments.dedup_by(|(one, _), (other, _)| one == other);
+        }
+        Self(segments.into())
     }
 }
 
