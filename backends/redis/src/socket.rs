@@ -5,6 +5,8 @@
 //! has no timeout at all, and it lets nobody look whether an idle connection was closed.
 
 use std::io::{self, ErrorKind, Read, Write};
+#[cfg(unix)]
+use std::mem::MaybeUninit;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
@@ -102,6 +104,19 @@ impl Socket {
     /// Whether anything was sent since then.
     pub(crate) fn has_sent(&self) -> bool {
         self.has_sent
+    }
+
+    /// Whether it is known that nothing is there to be read, not even an end.
+    #[cfg(unix)]
+    pub(crate) fn is_silent(&self) -> bool {
+        let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
+        let read = SockRef::from(&self.stream).recv_with_flags(&mut [MaybeUninit::uninit()], flags);
+        read.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+    }
+
+    #[cfg(not(unix))]
+    pub(crate) fn is_silent(&self) -> bool {
+        false
     }
 
     /// Whether it waits at all: else it has at once what is there.

@@ -41,13 +41,14 @@ impl Link {
 
     /// Whether nobody has closed it while it was idle: there would be an end to read, or last words.
     pub(crate) fn is_open(&mut self) -> bool {
-        if self.owed > 0 {
+        // One system call, and for most calls the only one.
+        if self.owed > 0 || self.stream.socket().is_silent() {
             return true;
         }
         if self.stream.socket().set_waiting(false).is_err() {
             return false;
         }
-        // Not by a look at the socket alone: what comes by TLS may be about TLS.
+        // What comes by TLS may be about TLS.
         let read = self.stream.read(&mut [0]);
         let is_silent = read.is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
         is_silent && self.stream.socket().set_waiting(true).is_ok()
