@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::ops::DerefMut;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ pub(crate) type Taken = Box<dyn DerefMut<Target = Connection> + Send>;
 /// Takes a connection out of the pool, within this time.
 pub(crate) type TakeOut = dyn Fn(Duration) -> Result<Taken, Box<dyn Error + Send + Sync>> + Send + Sync;
 
-/// How many connections of the pool may turn out to be closed before a read is given up.
+/// How many connections of the pool may turn out to be closed before a call is given up.
 const CLOSED: usize = 16;
 
 pub(crate) struct InjectedPool {
@@ -30,6 +30,9 @@ pub(crate) struct InjectedPool {
     /// With which its connections go back, whatever time the last call had left.
     timeout: Duration,
     takes_transactions: AtomicBool,
+    /// How many of the next writes are preceded by a PING: where one connection was closed, others may be, and what a
+    /// closed one has taken is not sent again.
+    doubts: AtomicUsize,
     /// Ends the repairs with the pool.
     is_there: Arc<()>,
 }
@@ -41,8 +44,8 @@ impl InjectedPool {
         take_out: Arc<TakeOut>,
         timeout: Duration,
     ) -> Self {
-        let (takes_transactions, is_there) = Default::default();
-        Self { connector, client, take_out, timeout, takes_transactions, is_there }
+        let (takes_transactions, doubts, is_there) = Default::default();
+        Self { connector, client, take_out, timeout, takes_transactions, doubts, is_there }
     }
 
     pub(crate) fn run<T>(
@@ -51,11 +54,15 @@ impl InjectedPool {
         is_read: bool,
         work: &mut impl FnMut(&mut Session) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let mut result = self.run_once(deadline, work);
+        let mut result = self.run_once(deadline, is_read, work);
         for _ in 0..CLOSED {
             match &result {
-                Err(failure) if failure.is_closed_connection() && is_read => {
-                    result = self.run_once(deadline, work);
+                Err(failure) if failure.is_closed_connection() => {
+                    self.doubts.store(CLOSED, Ordering::Relaxed);
+                    if !is_read && failure.was_sent() {
+                        break;
+                    }
+                    result = self.run_once(deadline, is_read, work);
                 }
                 _ => break,
             }
@@ -66,6 +73,7 @@ impl InjectedPool {
     fn run_once<T>(
         &self,
         deadline: Instant,
+        is_read: bool,
         work: &mut impl FnMut(&mut Session) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let taken = (self.take_out)(deadline.saturating_duration_since(Instant::now()));
@@ -74,7 +82,9 @@ impl InjectedPool {
         let takes_transactions = self.takes_transactions.load(Ordering::Relaxed);
         let mut shared = Shared { connection: &mut taken, unheard: 0, is_in_step: true, takes_transactions };
         let mut session = Session::new(&mut shared, deadline);
-        let result = work(&mut session);
+        let is_known_to_be_open = is_read || !self.takes_a_doubt();
+        let is_open = if is_known_to_be_open { Ok(()) } else { find_open(&mut session) };
+        let result = is_open.and_then(|()| work(&mut session));
         let is_in_between = session.is_in_between();
         shared.is_in_step &= !is_in_between;
         let is_in_step = shared.tidy_up(self.timeout);
@@ -83,6 +93,12 @@ impl InjectedPool {
             self.replace(taken);
         }
         result
+    }
+
+    /// Whether this write is one of those.
+    fn takes_a_doubt(&self) -> bool {
+        let count_down = |doubts: usize| doubts.checked_sub(1);
+        self.doubts.fetch_update(Ordering::Relaxed, Ordering::Relaxed, count_down).is_ok()
     }
 
     /// Puts a new connection in the place of one that is out of step, since the driver closes none of its own,
@@ -104,6 +120,14 @@ impl InjectedPool {
         if let Err(error) = thread::Builder::new().name("flagstore-redis-repair".to_owned()).spawn(replace) {
             tracing::warn!("redis: no thread to replace a connection of the pool: {error}");
         }
+    }
+}
+
+/// Whether the connection is open, by any answer to a PING.
+fn find_open(session: &mut Session) -> Result<(), Failure> {
+    match session.query::<Value>(&redis::cmd("PING")) {
+        Err(failure @ Failure::Lost { .. }) => Err(failure.before_it_was_sent()),
+        _ => Ok(()),
     }
 }
 

@@ -15,6 +15,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("injected::pool_is_left_open", left_open),
     ("injected::connection_that_is_out_of_step_is_not_left_to_others", out_of_step),
     ("injected::pool_without_a_free_connection_is_an_error", used_up),
+    ("injected::restart_costs_reads_nothing_and_writes_one_call", restart),
     ("injected::push_has_a_connection_of_its_own", push),
     ("injected::options_of_a_connection_are_refused", options),
 ];
@@ -100,6 +101,27 @@ fn used_up() {
     assert!(error.to_string().contains("the pool: timed out"), "{error}");
     drop(taken);
     assert_eq!(read(&store).unwrap(), None);
+}
+
+/// All of the pool's connections are dead then.
+fn restart() {
+    let mut server = Server::start();
+    let client = Client::open(server.url()).unwrap();
+    let pool = Pool::builder().max_size(8).test_on_check_out(false).build(client.clone()).unwrap();
+    let store = builder((client, pool.clone())).build().unwrap();
+    let mut restart = || {
+        // So that each of them has been used.
+        let all: Vec<_> = (0..8).map(|_| pool.get().unwrap()).collect();
+        drop(all);
+        server.stop();
+        server.start_again();
+    };
+    restart();
+    (0..16).for_each(|_| assert_eq!(read(&store).unwrap(), None));
+    restart();
+    let failed = (1..=16).filter(|version| upsert(&store, *version).is_err()).count();
+    assert!(failed <= 1, "{failed} updates failed");
+    assert_eq!(version(&store), Some(16));
 }
 
 /// The watch does not take the pool's only connection.

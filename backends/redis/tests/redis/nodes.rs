@@ -109,6 +109,12 @@ impl Cluster {
         &self.nodes[self.index_of(key)]
     }
 
+    /// These are all the keys in it.
+    pub(crate) fn move_slot(&self, slot: usize, from: usize, to: usize, keys: &[&str]) {
+        self.begin_move(slot, from, to, keys);
+        self.end_move(slot, from, to);
+    }
+
     /// Half-moved: these keys of the slot are there, and the others not yet.
     pub(crate) fn begin_move(&self, slot: usize, from: usize, to: usize, keys: &[&str]) {
         let slot = slot.to_string();
@@ -152,6 +158,9 @@ fn node(full_coverage: &str) -> Server {
         &bus,
         "--cluster-node-timeout",
         "1000",
+        // Else one that gives away its last slot becomes a replica of who has it.
+        "--cluster-allow-replica-migration",
+        "no",
         "--cluster-require-full-coverage",
         full_coverage,
     ])

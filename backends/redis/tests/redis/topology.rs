@@ -1,10 +1,11 @@
 //! The nodes of a cluster change, and the store keeps up.
 
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use flagstore_core::{Change, ChangeSource, ErrorKind, FeatureStoreCore, Kind};
+use flagstore_core::{Change, ChangeSource, ChangeWatch, ErrorKind, FeatureStoreCore, Kind};
 use flagstore_redis::RedisStore;
 
 use crate::nodes::Cluster;
@@ -13,13 +14,16 @@ use crate::{HANG, Test, eventually, flags, read, upsert, version};
 
 pub(crate) const TESTS: &[Test] = &[
     ("topology::seeds_are_replaced_one_by_one", seeds_replaced),
-    ("topology::first_seed_may_be_mute_or_reset_or_gone", first_seed),
+    ("topology::first_seed_may_be_mute_or_black_holed_or_reset_or_gone", first_seed),
     ("topology::single_seed_that_stops_is_not_needed", single_seed),
+    ("topology::single_seed_whose_slots_have_moved_is_not_needed", moved_seed),
+    ("topology::node_that_has_left_is_let_go", left),
     ("topology::failover_is_followed", failover),
     ("topology::isolated_old_master_is_left", isolated),
     ("topology::init_waits_for_a_half_moved_slot", half_moved),
     ("topology::slots_move_under_load_and_no_call_fails", under_load),
     ("topology::push_follows_the_keys_to_a_new_master", push_follows),
+    ("topology::push_follows_a_failover", push_after_failover),
 ];
 
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -85,14 +89,25 @@ fn first_seed() {
     let mute = format!("redis://{}", mute.local_addr().unwrap());
     let reset = Server::with(&["--cluster-enabled", "yes", "--cluster-port", &free_port().to_string()]);
     let gone = format!("redis://127.0.0.1:{}", free_port());
-    for (what, first) in [("mute", mute), ("reset", reset.url()), ("gone", gone)] {
+    let (black_hole, _waiting) = black_hole();
+    for (what, first) in [("mute", mute), ("black-holed", black_hole), ("reset", reset.url()), ("gone", gone)]
+    {
         let seeds = [first, cluster.nodes[0].url(), cluster.nodes[1].url()];
         let (stores, mut next) = (stores(&seeds), 1);
         assert_eq!(all_work_again(&format!("the first seed is {what}"), &stores, &mut next), 0);
     }
 }
 
-/// Its own keys are lost with it; all others are found, and the moved ones too.
+/// A listener whose queue is full: it neither takes a connection nor refuses one.
+fn black_hole() -> (String, (TcpListener, Vec<TcpStream>)) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let connect = || TcpStream::connect_timeout(&address, Duration::from_millis(100)).ok();
+    let waiting = std::iter::from_fn(connect).collect();
+    (format!("redis://{address}"), (listener, waiting))
+}
+
+/// Its own keys are lost with it; all others are found.
 fn single_seed() {
     let mut cluster = Cluster::start();
     let seed = cluster.nodes[0].url();
@@ -110,6 +125,43 @@ fn single_seed() {
         assert_eq!(in_time(|| version(store)), Some(next));
     }
     assert!(others > 0);
+}
+
+/// The store has not heard that they have moved, and cannot hear it from the seed any more.
+fn moved_seed() {
+    let mut cluster = Cluster::start();
+    let tags = ('a'..='z').map(|letter| format!("{{{letter}}}"));
+    let tag = tags.into_iter().find(|tag| cluster.index_of(tag) == 0).unwrap();
+    let seed = [cluster.nodes[0].url()];
+    let store = RedisStore::builder().cluster(seed).prefix(&tag).timeout(TIMEOUT).build().unwrap();
+    store.init(&flags(1)).unwrap();
+    cluster.move_slot(cluster.slot(&tag), 0, 1, &[&format!("{tag}:features"), &format!("{tag}:$inited")]);
+    let all_slots = format!(" 0-{}", 16384 / 3 - 1);
+    eventually("the third node knows", || {
+        !cluster.nodes[2].ask::<String>(&["CLUSTER", "NODES"]).contains(&all_slots)
+    });
+    cluster.nodes[0].stop();
+    in_time(|| upsert(&store, 2)).unwrap();
+    assert_eq!(in_time(|| version(&store)), Some(2));
+    assert!(store.is_initialized().unwrap());
+}
+
+/// No connection to it stays.
+fn left() {
+    let mut cluster = Cluster::start();
+    let (fourth, from) = (cluster.add(), cluster.index_of("{ld}"));
+    let seed = [cluster.nodes[from].url()];
+    let store = RedisStore::builder().cluster(seed).prefix("{ld}").client_name("flags").build().unwrap();
+    store.init(&flags(1)).unwrap();
+    let (slot, keys) = (cluster.slot("{ld}"), ["{ld}:features", "{ld}:$inited"]);
+    cluster.move_slot(slot, from, fourth, &keys);
+    upsert(&store, 2).unwrap();
+    let is_connected = || cluster.nodes[fourth].ask::<String>(&["CLIENT", "LIST"]).contains("name=flags ");
+    assert!(is_connected());
+    cluster.move_slot(slot, fourth, from, &keys);
+    let id = cluster.id(fourth);
+    cluster.nodes[..3].iter().for_each(|node| node.ask(&["CLUSTER", "FORGET", &id]));
+    eventually("it is let go", || version(&store) == Some(2) && !is_connected());
 }
 
 /// The cluster decides by itself, after its node timeout of 1 s.
@@ -194,8 +246,7 @@ fn under_load() {
             .collect();
         for round in 0..6 {
             let (from, to) = ((first + round) % 3, (first + round + 1) % 3);
-            cluster.begin_move(slot, from, to, &["{ld}:features", "{ld}:$inited"]);
-            cluster.end_move(slot, from, to);
+            cluster.move_slot(slot, from, to, &["{ld}:features", "{ld}:$inited"]);
             eventually("all know", || {
                 let is_known =
                     |node: &Server| node.ask::<String>(&["CLUSTER", "NODES"]).matches('[').count() == 0;
@@ -211,23 +262,42 @@ fn under_load() {
 /// A master that was not there when the watch began.
 fn push_follows() {
     let mut cluster = Cluster::start();
+    let (store, _watch, changes) = watched(&cluster);
+    let (slot, from) = (cluster.slot("{ld}"), cluster.index_of("{ld}"));
+    let to = cluster.add();
+    cluster.move_slot(slot, from, to, &["{ld}:features", "{ld}:$inited"]);
+    tells_of_changes(&store, &changes);
+}
+
+/// A replica that nobody listened to before it was the master.
+fn push_after_failover() {
+    let mut cluster = Cluster::start();
+    let master = cluster.index_of("{ld}");
+    let replica = cluster.add_replica_of(master);
+    let (store, _watch, changes) = watched(&cluster);
+    cluster.replace(master, replica);
+    tells_of_changes(&store, &changes);
+}
+
+fn watched(cluster: &Cluster) -> (RedisStore, ChangeWatch, Receiver<Change>) {
     let store = cluster.builder().prefix("{ld}").build().unwrap();
     store.init(&flags(1)).unwrap();
     let (sender, changes) = std::sync::mpsc::channel();
-    let _watch = store.changes().watch(Box::new(move |change| drop(sender.send(change))));
+    let watch = store.changes().watch(Box::new(move |change| drop(sender.send(change))));
     assert_eq!(changes.recv_timeout(HANG / 2), Ok(Change::Anything));
-    let (slot, from) = (cluster.slot("{ld}"), cluster.index_of("{ld}"));
-    let to = cluster.add();
-    cluster.begin_move(slot, from, to, &["{ld}:features", "{ld}:$inited"]);
-    cluster.end_move(slot, from, to);
+    (store, watch, changes)
+}
+
+/// Soon, and then of each.
+fn tells_of_changes(store: &RedisStore, changes: &Receiver<Change>) {
     changes.try_iter().for_each(drop);
     let mut next = 1;
     eventually("the new master tells of changes", || {
         next += 1;
-        upsert(&store, next).unwrap();
-        changes.recv_timeout(Duration::from_millis(100)) == Ok(Change::Kind(Kind::FEATURES))
+        upsert(store, next).is_ok()
+            && changes.recv_timeout(Duration::from_millis(100)) == Ok(Change::Kind(Kind::FEATURES))
     });
     changes.try_iter().for_each(drop);
-    upsert(&store, next + 1).unwrap();
+    upsert(store, next + 1).unwrap();
     assert_eq!(changes.recv_timeout(HANG / 2), Ok(Change::Kind(Kind::FEATURES)));
 }
