@@ -17,7 +17,7 @@
 //! prints a line such as
 //!
 //! ```text
-//! count bytes                            raw      1.2 us   store      1.3 us   ratio 1.08   limit 1.30   ok
+//! count bytes                      raw     1.2µs   store     1.3µs   ratio 1.08   limit 1.30   ok
 //! ```
 
 use std::fmt;
@@ -121,8 +121,7 @@ impl Measured {
 impl fmt::Display for Measured {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { name, raw, store, .. } = self;
-        let micros = |time: &Duration| time.as_nanos() as f64 / 1000.0;
-        write!(f, "{name:<32} raw {:>10.1} us   store {:>10.1} us   ", micros(raw), micros(store))?;
+        write!(f, "{name:<32} raw {raw:>9.1?}   store {store:>9.1?}   ")?;
         f.write_str(&verdict("ratio", self.ratio, self.limit))
     }
 }
