@@ -94,6 +94,11 @@ impl Failure {
         matches!(self, Self::Lost { error, .. } if !error.is_timeout())
     }
 
+    /// The connection was closed, and doing it again on another one does nothing twice.
+    pub(crate) fn may_be_repeated(&self, is_read: bool) -> bool {
+        self.is_closed_connection() && (is_read || !self.was_sent())
+    }
+
     /// There is no connection to be had, so nothing was sent.
     pub(crate) fn is_no_connection(&self) -> bool {
         matches!(self, Self::NotConnected(_) | Self::StillConnecting(_))

@@ -57,11 +57,7 @@ impl InjectedPool {
         let mut result = self.run_once(deadline, is_read, work);
         for _ in 0..CLOSED {
             match &result {
-                Err(failure) if failure.is_closed_connection() => {
-                    self.doubts.store(CLOSED, Ordering::Relaxed);
-                    if !is_read && failure.was_sent() {
-                        break;
-                    }
+                Err(failure) if failure.may_be_repeated(is_read) => {
                     result = self.run_once(deadline, is_read, work);
                 }
                 _ => break,
@@ -82,9 +78,13 @@ impl InjectedPool {
         let takes_transactions = self.takes_transactions.load(Ordering::Relaxed);
         let mut shared = Shared { connection: &mut taken, unheard: 0, is_in_step: true, takes_transactions };
         let mut session = Session::new(&mut shared, deadline);
-        let is_known_to_be_open = is_read || !self.takes_a_doubt();
-        let is_open = if is_known_to_be_open { Ok(()) } else { find_open(&mut session) };
-        let result = is_open.and_then(|()| work(&mut session));
+        let result = match is_read || !self.takes_a_doubt() {
+            true => work(&mut session),
+            false => find_open(&mut session).and_then(|()| work(&mut session)),
+        };
+        if result.as_ref().is_err_and(Failure::is_closed_connection) {
+            self.doubts.store(CLOSED, Ordering::Relaxed);
+        }
         let is_in_between = session.is_in_between();
         shared.is_in_step &= !is_in_between;
         let is_in_step = shared.tidy_up(self.timeout);

@@ -99,9 +99,7 @@ impl Pool {
     ) -> Result<T, Failure> {
         let result = self.run_once(deadline, work);
         match &result {
-            Err(failure) if failure.is_closed_connection() && (is_read || !failure.was_sent()) => {
-                self.run_once(deadline, work)
-            }
+            Err(failure) if failure.may_be_repeated(is_read) => self.run_once(deadline, work),
             _ => result,
         }
     }

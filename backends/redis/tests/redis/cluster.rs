@@ -74,27 +74,20 @@ fn moved() {
     let cluster = Cluster::start();
     let store = cluster.builder().prefix("{ld}").build().unwrap();
     store.init(&flags(1)).unwrap();
-    let slot: usize = cluster.nodes[0].ask(&["CLUSTER", "KEYSLOT", "{ld}"]);
-    let from = cluster.owner("{ld}");
-    let to = cluster.nodes.iter().find(|node| node.port != from.port).unwrap();
-    let id = |node: &crate::server::Server| node.ask::<String>(&["CLUSTER", "MYID"]);
-    let (slot, from_id, to_id) = (slot.to_string(), id(from), id(to));
-    to.ask::<()>(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from_id]);
-    from.ask::<()>(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to_id]);
-    from.ask::<()>(&["MIGRATE", "127.0.0.1", &to.port.to_string(), "{ld}:features", "0", "5000"]);
+    let (slot, from) = (cluster.slot("{ld}"), cluster.index_of("{ld}"));
+    let to = (from + 1) % 3;
+    cluster.begin_move(slot, from, to, &["{ld}:features"]);
     // On the way: the old node says ASK.
     assert_eq!(version(&store), Some(1));
     upsert(&store, 2).unwrap();
-    from.ask::<()>(&["MIGRATE", "127.0.0.1", &to.port.to_string(), "{ld}:$inited", "0", "5000"]);
-    for node in &cluster.nodes {
-        node.ask::<()>(&["CLUSTER", "SETSLOT", &slot, "NODE", &to_id]);
-    }
+    cluster.begin_move(slot, from, to, &["{ld}:$inited"]);
+    cluster.end_move(slot, from, to);
     // Arrived: it says MOVED.
     assert_eq!(version(&store), Some(2));
     upsert(&store, 3).unwrap();
     store.init(&flags(4)).unwrap();
     assert_eq!(version(&store), Some(4));
-    assert_eq!(to.ask::<String>(&["HGET", "{ld}:features", "dark-mode"]), flag(4).json());
+    assert_eq!(cluster.nodes[to].ask::<String>(&["HGET", "{ld}:features", "dark-mode"]), flag(4).json());
 }
 
 fn down() {
