@@ -73,7 +73,8 @@ impl Item {
     /// When the text is not a JSON object, its version is not a whole number from 0 to [`MAX_VERSION`]
     /// (`2.0` is accepted as 2), its `deleted` is not a boolean, or one of the two is there twice. What is
     /// inside the object's arrays and objects has to end, and is not looked at before it is
-    /// [decoded](Self::decode): that would take most of the time of reading an item from a database.
+    /// [decoded](Self::decode), nor is most of a long text: that would take most of the time of reading an item from a
+    /// database.
     pub fn parse(json: impl Into<Box<str>>) -> Result<Self, DecodeError> {
         let json = json.into();
         let header = Header::read(&json)?;

@@ -1,4 +1,4 @@
-//! A JSON text without what is nested in it.
+//! A JSON text without what is nested in it, and without most of its long texts.
 //!
 //! A store looks at two properties of an item, and most of the text is inside of others. To leave that out one
 //! only has to follow brackets and quotes, sixty-four bytes at a time, which is four times faster than to parse
