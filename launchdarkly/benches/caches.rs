@@ -38,11 +38,11 @@ fn main() -> Result<(), Error> {
 
     let keys: Vec<String> = (0..FLAGS).map(|n| format!("flag-{n}")).collect();
     let store = CachingStoreWrapper::builder(Nothing).mode(CacheMode::Forever).build()?;
-    store.init(
-        &AllData::new().with(Kind::FEATURES, keys.iter().map(|key| (key.as_str(), flag(key, KILOBYTE)))),
-    )?;
+    let all_data =
+        AllData::new().with(Kind::FEATURES, keys.iter().map(|key| (key.as_str(), flag(key, KILOBYTE))));
+    store.init(&all_data)?;
     beside_moka(&store, &keys);
-    beside_a_map(&store, &keys)?;
+    beside_a_map(&store, &all_data);
     two_threads(&store, &keys);
     beside_the_sdk()?;
     repairs()?;
@@ -71,19 +71,16 @@ fn beside_moka(store: &CachingStoreWrapper, keys: &[String]) {
 }
 
 /// What an init adds to building the map that it cannot do without.
-fn beside_a_map(store: &CachingStoreWrapper, keys: &[String]) -> Result<(), Error> {
-    let all_data =
-        AllData::new().with(Kind::FEATURES, keys.iter().map(|key| (key.as_str(), flag(key, KILOBYTE))));
+fn beside_a_map(store: &CachingStoreWrapper, all_data: &AllData) {
     Comparison::new("init of 10 000 flags / a HashMap of them", 1.5)
         .measure(
             |_| {
                 let items = all_data.items(&Kind::FEATURES);
                 items.map(|(key, item)| (key.to_owned(), item.clone())).collect::<HashMap<String, Item>>()
             },
-            |_| store.init(&all_data).expect("init"),
+            |_| store.init(all_data).expect("init"),
         )
         .print();
-    Ok(())
 }
 
 fn moka(keys: &[String]) -> Cache<String, Arc<Item>> {
