@@ -58,13 +58,13 @@ impl Background {
         !self.0.state.lock().is_running
     }
 
-    /// Has the job called soon, also if it is being called right now. Never waits.
-    pub(crate) fn wake(&self) {
+    /// Has the job called soon, also if it is being called right now. Never waits. False if no thread can be started.
+    pub(crate) fn wake(&self) -> bool {
         let mut state = self.0.state.lock();
         state.is_woken = true;
         if state.is_running {
             self.0.changed.notify_all();
-            return;
+            return true;
         }
         let shared = Arc::clone(&self.0);
         match thread::Builder::new().name(self.0.name.to_owned()).spawn(move || shared.run()) {
@@ -72,6 +72,7 @@ impl Background {
             // It stays woken, so the next one who wakes it tries again.
             Err(error) => tracing::warn!("cannot start the thread {}: {error}", self.0.name),
         }
+        state.is_running
     }
 }
 

@@ -48,10 +48,17 @@ pub(crate) struct Known {
     value: Value,
     learnt: Learnt,
     /// An update that the database has not taken, and that has to be written once it is back.
-    pending: Option<Item>,
+    pending: Option<PendingItem>,
     /// Whether somebody was asked to read it anew.
     is_asked_for: AtomicBool,
     copies: OnceLock<Copies>,
+}
+
+/// An update that the database has not taken, and since when that is known.
+#[derive(Debug, Clone)]
+struct PendingItem {
+    item: Item,
+    at: Moment,
 }
 
 /// The same item for other threads than the first, each with a reference count of its own: threads that take the
@@ -73,7 +80,17 @@ impl Known {
     }
 
     pub(crate) fn pending(&self) -> Option<&Item> {
-        self.pending.as_ref()
+        self.pending.as_ref().map(|pending| &pending.item)
+    }
+
+    /// Whether anything was learnt of the key since then.
+    pub(crate) fn is_overtaken(&self, since: Moment) -> bool {
+        self.learnt.at > since
+    }
+
+    /// Whether the database has left an update unanswered since then.
+    pub(crate) fn is_pending_since(&self, since: Moment) -> bool {
+        self.pending.as_ref().is_some_and(|pending| pending.at > since)
     }
 
     /// The item or tombstone.
@@ -111,8 +128,8 @@ impl Known {
 
     /// The newest item of which anything is known, if it is known: what is pending, or what readers are shown.
     pub(crate) fn newest(&self) -> Option<Item> {
-        let is_out_of_sight = self.is_evicted() && self.pending.as_ref().map(Item::version) < self.version();
-        newer(self.item(), self.pending.as_ref()).filter(|_| !is_out_of_sight).cloned()
+        let is_out_of_sight = self.is_evicted() && self.pending().map(Item::version) < self.version();
+        newer(self.item(), self.pending()).filter(|_| !is_out_of_sight).cloned()
     }
 
     /// Whether somebody was asked to read it anew.
@@ -120,7 +137,7 @@ impl Known {
         &self.is_asked_for
     }
 
-    fn new(value: Value, learnt: Learnt, pending: Option<Item>) -> Arc<Self> {
+    fn new(value: Value, learnt: Learnt, pending: Option<PendingItem>) -> Arc<Self> {
         let (is_asked_for, copies) = (AtomicBool::new(false), OnceLock::new());
         Arc::new(Self { value, learnt, pending, is_asked_for, copies })
     }
@@ -141,9 +158,9 @@ impl Known {
         self.pending.is_some().then(|| Self::new(Value::Nothing, self.learnt, self.pending.clone()))
     }
 
-    /// The same without the pending update, which nobody will take.
-    pub(crate) fn given_up(&self) -> Option<Arc<Self>> {
-        let learnt = self.learnt.aged();
+    /// The same without the pending update, which the database has, or will never take. What set out before is overtaken.
+    pub(crate) fn settled(&self, at: Moment) -> Option<Arc<Self>> {
+        let learnt = Learnt { at, is_aged: true, ..self.learnt };
         (!matches!(self.value, Value::Nothing)).then(|| Self::new(self.value.clone(), learnt, None))
     }
 
@@ -154,7 +171,7 @@ impl Known {
 
     /// What is known of a key, and that this item has to be written there once more.
     pub(crate) fn to_be_written(known: Option<&Arc<Self>>, item: &Item, now: Learnt) -> Arc<Self> {
-        let pending = newer(known.and_then(|known| known.pending()), Some(item)).cloned();
+        let pending = newer_pending(known.and_then(|known| known.pending.as_ref()), item, now.at);
         match known {
             Some(known) => Self::new(known.value.clone(), known.learnt, pending),
             None => Self::new(Value::Nothing, now, pending),
@@ -204,7 +221,7 @@ pub(crate) fn merge(known: Option<&Arc<Known>>, news: News, given: &Circumstance
         return None;
     }
     let pending = known.and_then(|known| known.pending.as_ref());
-    let is_overtaken = known.is_some_and(|known| known.learnt.at > given.since);
+    let is_overtaken = known.is_some_and(|known| known.is_overtaken(given.since));
     let is_unwritten = given.is_lasting && (given.is_behind || pending.is_some());
     let version = known.and_then(|known| known.version());
     let (item, is_stored) = match news {
@@ -224,11 +241,12 @@ pub(crate) fn merge(known: Option<&Arc<Known>>, news: News, given: &Circumstance
             None => Value::Nothing,
         };
         let learnt = known.filter(|_| !given.is_lasting).map_or(given.now, |known| known.learnt);
-        return Some(Known::new(value, learnt, newer(pending, item.as_ref()).cloned()));
+        let pending = item.and_then(|item| newer_pending(pending, &item, given.now.at));
+        return Some(Known::new(value, learnt, pending));
     }
     // What the database has, it need not be given again.
     let still_pending = pending
-        .filter(|pending| item.as_ref().is_none_or(|item| item.version() < pending.version()))
+        .filter(|pending| item.as_ref().is_none_or(|item| item.version() < pending.item.version()))
         .cloned();
     let counts = compared.is_gt() || !is_overtaken && (compared.is_eq() || !is_unwritten);
     match (counts, item) {
@@ -240,9 +258,17 @@ pub(crate) fn merge(known: Option<&Arc<Known>>, news: News, given: &Circumstance
         }
         (true, None) => still_pending.map(|pending| Known::new(Value::Nothing, given.now, Some(pending))),
         (false, _) if pending.is_some() && still_pending.is_none() => {
-            known.and_then(|known| known.given_up())
+            known.and_then(|known| known.settled(given.now.at))
         }
         (false, _) => known.cloned(),
+    }
+}
+
+/// What is pending after the database has not answered to this one.
+fn newer_pending(pending: Option<&PendingItem>, item: &Item, at: Moment) -> Option<PendingItem> {
+    match pending {
+        Some(pending) if pending.item.version() > item.version() => Some(pending.clone()),
+        _ => Some(PendingItem { item: item.clone(), at }),
     }
 }
 

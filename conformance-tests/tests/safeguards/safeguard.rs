@@ -52,7 +52,7 @@ pub(crate) const ALL: &[Safeguard] = &[
     Safeguard {
         name: "what_was_learnt_during_an_init_outlives_it",
         file: "caching/table.rs",
-        text: "if known.learnt().at > since {\n                let initial",
+        text: "if known.is_overtaken(since) {\n                let initial",
         without: "if false {\n                let initial",
         fails: &["recovery::update_during_an_init_outlives_a_loss"],
         may_fail: &[],
@@ -67,9 +67,9 @@ pub(crate) const ALL: &[Safeguard] = &[
     },
     Safeguard {
         name: "only_an_init_makes_it_everything",
-        file: "caching/table.rs",
-        text: "let kinds = state.kinds.iter().filter(|(_, of_kind)| of_kind.had_init);",
-        without: "let kinds = state.kinds.iter();",
+        file: "caching/state.rs",
+        text: "let kinds = self.kinds.iter().filter(|(_, of_kind)| of_kind.had_init);",
+        without: "let kinds = self.kinds.iter();",
         fails: &["recovery::kind_that_was_never_initialized_here_is_not_filled_in"],
         may_fail: &[],
     },

@@ -19,10 +19,13 @@
 
 mod builder;
 mod flight;
+#[cfg(test)]
+mod interleavings;
 mod load;
 mod mode;
 mod recovery;
 mod room;
+mod state;
 mod statistics;
 mod table;
 #[cfg(feature = "tokio")]

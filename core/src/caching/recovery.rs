@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::table::{ByKey, PendingInit, Table};
+use super::state::{ByKey, PendingInit};
+use super::table::Table;
 use crate::{AllData, ErrorKind, FeatureStoreCore, Item, Kind, StoreError, Upsert};
 
 /// How often it looks for what has become pending meanwhile, before it leaves that to the next probe.

@@ -10,6 +10,7 @@ use moka::sync::Cache as Bounded;
 use parking_lot::Mutex;
 
 use super::room::{Place, PlaceRef, Room, missing};
+use super::state::{ByKey, KindState, Pending, PendingInit, Span, State};
 use super::statistics::Counters;
 use crate::known::{Circumstances, Known, Learnt, Moment, News, merge};
 use crate::{AllData, Item, Items, Kind, LiveItems};
@@ -38,88 +39,12 @@ pub(super) struct Rules {
     pub(super) missing_capacity: u64,
 }
 
-#[derive(Clone, Default)]
-struct State {
-    moment: Moment,
-    kinds: Vec<(Kind, KindState)>,
-    is_initialized: bool,
-    not_initialized_until: Option<Instant>,
-    /// When everything was put in doubt the last time. A kind that appears later begins with it.
-    all_aged_at: Moment,
-    /// An init that the database has not taken, whatever it brought.
-    pending_init_at: Option<Moment>,
-    /// Whether an init went through here, so that everything is known where everything is kept.
-    had_init: bool,
-    /// How many inits are under way. What comes in meanwhile may have come before them or after them.
-    inits: usize,
-    /// When a recovery writes. An init that is acknowledged meanwhile may be undone by it.
-    recovery: Span,
-    /// When a recovery writes an init, which may overwrite whatever is acknowledged meanwhile.
-    restoring: Span,
-}
-
-/// A time in which something is done that nobody waits for.
-#[derive(Clone, Copy, Default)]
-struct Span {
-    is_under_way: bool,
-    ended_at: Moment,
-}
-
-impl Span {
-    /// Whether it has anything in common with the time since then.
-    fn overlaps(self, since: Moment) -> bool {
-        self.is_under_way || self.ended_at > since
-    }
-}
-
-#[derive(Clone, Default)]
-struct KindState {
-    items: LiveItems,
-    /// Since when all items of the kind are known.
-    all: Option<Learnt>,
-    /// What was learnt until then has to be asked for again.
-    aged_at: Moment,
-    /// What set out before that may have been overtaken by something that nobody here knows.
-    doubted_at: Moment,
-    /// When an init replaced everything. What was read before that is of no use any more.
-    replaced_at: Moment,
-    /// When anything of it changed.
-    changed_at: Moment,
-    pending_init: Option<PendingInit>,
-    /// Whether an init of it went through here.
-    had_init: bool,
-    is_all_asked_for: Arc<AtomicBool>,
-}
-
-/// An init of a kind that the database has not taken.
-#[derive(Clone)]
-pub(super) struct PendingInit {
-    at: Moment,
-    pub(super) items: Arc<[(Arc<str>, Item)]>,
-    /// The keys that it removes, as far as they were known.
-    pub(super) removes: Arc<[Arc<str>]>,
-    /// Whether the database had taken it, and a recovery may have put something else in its place.
-    pub(super) is_overwritten: bool,
-}
-
-/// Items with their keys, each once.
-pub(super) type ByKey = Vec<(Arc<str>, Item)>;
-
 /// What is known of something.
 pub(super) enum Look<T> {
     Fresh(T),
     /// Known for this long, and so to be asked for again.
     Stale(T, Duration),
     Unknown,
-}
-
-/// Everything that the database has not taken.
-#[derive(Default)]
-pub(super) struct Pending {
-    /// Whether there is an init among it, of no kind at all perhaps.
-    pub(super) has_init: bool,
-    pub(super) inits: Vec<(Kind, PendingInit)>,
-    pub(super) items: Vec<(Kind, Arc<str>, Item)>,
 }
 
 impl Table {
@@ -233,19 +158,16 @@ impl Table {
             let (now, overlaps_init) = (state.now(), state.overlaps_init(kind, since));
             let of_kind = state.kind_mut(kind);
             let is_unwritten = self.shows_what_is_unwritten(of_kind, key);
-            if overlaps_init && !is_unwritten {
+            if overlaps_init {
                 // Newer than what is known, perhaps, and older than what comes next.
                 of_kind.doubt(key, now);
-                return item;
+                return if is_unwritten { of_kind.item(key) } else { item };
             }
-            // What is in doubt must not pass for what the database has just said.
-            let is_doubted = of_kind.doubted_at > since;
             self.merge(of_kind, key, News::Read(item.clone()), since, now);
-            match of_kind.items.known(key).map(|known| known.item()) {
-                Some(Some(known)) if is_unwritten || !is_doubted => Some(known.clone()),
+            match of_kind.item(key) {
                 // The init that the database lacks has removed it.
                 None if self.is_behind(of_kind) => None,
-                _ => item,
+                known => known.or(item),
             }
         });
         self.make_room_for(kind, key);
@@ -269,41 +191,45 @@ impl Table {
             let of_kind = state.kind_mut(kind);
             let is_unwritten =
                 self.is_behind(of_kind) || self.is_lasting() && of_kind.pending_items().next().is_some();
-            if overlaps_init && !is_unwritten {
+            if overlaps_init {
                 // Each may be newer than what is known of it, and older than what comes next.
                 of_kind.age(now.at);
-                return items.by_key.into_iter().collect();
+                if self.is_behind(of_kind) {
+                    return of_kind.items.clone();
+                }
+                let mut all: LiveItems = items.by_key.into_iter().collect();
+                let is_shown = |(_, known): &(_, &Arc<Known>)| is_unwritten && known.pending().is_some();
+                for (key, known) in of_kind.items.all_known().filter(is_shown) {
+                    all.put(Arc::clone(key), Arc::clone(known));
+                }
+                return all;
             }
-            let is_doubted = of_kind.doubted_at > since && !is_unwritten;
-            // What the database says, as it says it, where that and not what is merged is the answer, or a part of it.
-            let raw = (is_doubted || self.room.is_some()).then(|| -> LiveItems {
+            // What the database says, as it says it, of what has to make room.
+            let raw = self.room.as_ref().map(|_| -> LiveItems {
                 items.by_key.iter().map(|(key, item)| (key.clone(), item.clone())).collect()
             });
             let before = std::mem::take(&mut of_kind.items);
             let given = self.circumstances(of_kind, since, now);
+            let mut is_contradicted = false;
             for (key, known) in before.all_known() {
                 if !items.by_key.contains_key(&**key)
                     && let Some(known) = merge(Some(known), News::Read(None), &given)
                 {
+                    is_contradicted |= known.learnt().is_aged;
                     of_kind.items.put(Arc::clone(key), known);
                 }
             }
             for (key, item) in items.by_key {
-                if let Some(known) = merge(before.known(&key), News::Read(Some(item)), &given) {
+                if let Some(known) = merge(before.known(&key), News::Read(Some(item.clone())), &given) {
+                    is_contradicted |= known.learnt().is_aged && known.item() != Some(&item);
                     of_kind.items.put(key.into(), known);
                 }
             }
             of_kind.knows_all(given.now);
-            let Some(raw) = raw else { return of_kind.items.clone() };
-            if is_doubted {
-                let contradicts = |(key, known): (&Arc<str>, &Arc<Known>)| {
-                    known.learnt().is_aged && known.item() != raw.known(key).and_then(|read| read.item())
-                };
-                if of_kind.items.all_known().any(contradicts) {
-                    of_kind.age(now.at);
-                }
-                return raw;
+            if is_contradicted {
+                of_kind.age(now.at);
             }
+            let Some(raw) = raw else { return of_kind.items.clone() };
             let mut all = of_kind.items.clone();
             let is_evicted = |(_, known): &(_, &Arc<Known>)| known.is_evicted();
             for (key, _) in of_kind.items.all_known().filter(is_evicted) {
@@ -358,10 +284,15 @@ impl Table {
     }
 
     /// The database may not have this item, and has to be given it once it is back.
-    pub(super) fn unwritten(&self, kind: &Kind, key: &str, item: &Item) {
+    pub(super) fn unwritten(&self, kind: &Kind, key: &str, item: &Item, since: Moment) {
         self.change(|state| {
-            let (now, since) = (state.now(), state.moment);
-            self.merge(state.kind_mut(kind), key, News::Unwritten(item.clone()), since, now);
+            let (now, overlaps_init) = (state.now(), state.overlaps_init(kind, since));
+            let of_kind = state.kind_mut(kind);
+            self.merge(of_kind, key, News::Unwritten(item.clone()), now.at, now);
+            if overlaps_init {
+                // It may have come after an init that has removed what is newer.
+                of_kind.doubt(key, now);
+            }
         });
         self.make_room_for(kind, key);
     }
@@ -392,7 +323,9 @@ impl Table {
                 }
             }
             state.has_init(since, self.is_caching());
-            state.pending_init_at = state.pending_init_at.or(recovery.overlaps(since).then_some(now.at));
+            if recovery.overlaps(since) {
+                state.pending_init_at = Some(now.at);
+            }
             recovery.is_under_way || !recovery.overlaps(since)
         });
         all_data.kinds().for_each(|(kind, _)| self.make_room_for_all(kind));
@@ -472,7 +405,7 @@ impl Table {
         }
         let given = Circumstances { since, now: learnt, is_lasting: false, is_behind: false };
         for (key, known) in before.all_known() {
-            if known.learnt().at > since {
+            if known.is_overtaken(since) {
                 let initial = of_kind.items.known(key).and_then(|known| known.item()).cloned();
                 if let Some(known) = merge(Some(known), News::Read(initial), &given) {
                     of_kind.items.put(Arc::clone(key), known.aged());
@@ -480,6 +413,10 @@ impl Table {
                 is_doubted = true;
             } else if is_too_large(key) {
                 of_kind.items.put(Arc::clone(key), known.aged());
+            } else if let Some(item) = known.pending().filter(|_| known.is_pending_since(since)) {
+                let known = Known::to_be_written(of_kind.items.known(key), item, learnt);
+                of_kind.items.put(Arc::clone(key), known.aged());
+                is_doubted = true;
             }
         }
         of_kind.knows_all(Learnt { is_aged: is_doubted, ..now });
@@ -556,27 +493,13 @@ impl Table {
 
     /// What the database has not taken.
     pub(super) fn pending(&self) -> Pending {
-        let state = self.state.load();
-        let mut pending = Pending { has_init: state.pending_init_at.is_some(), ..Pending::default() };
-        for (kind, of_kind) in &state.kinds {
-            pending.inits.extend(of_kind.pending_init.clone().map(|init| (kind.clone(), init)));
-            let items = of_kind.pending_items();
-            pending.items.extend(items.map(|(key, item)| (kind.clone(), Arc::clone(key), item.clone())));
-        }
-        pending
+        self.state.load().pending()
     }
 
     /// Everything of the kinds that were initialized here, enough to fill an empty database. `None` if a part of it
     /// is not known: a part must not pass for the whole.
     pub(super) fn everything(&self) -> Option<Vec<(Kind, ByKey)>> {
-        let state = self.state.load();
-        let kinds = state.kinds.iter().filter(|(_, of_kind)| of_kind.had_init);
-        let kinds = kinds.map(|(kind, of_kind)| {
-            let items =
-                of_kind.items.all_known().map(|(key, known)| Some((Arc::clone(key), known.newest()?)));
-            Some((kind.clone(), items.collect::<Option<_>>()?))
-        });
-        kinds.collect::<Option<_>>().filter(|_| state.had_init && self.rules.keeps_everything)
+        self.state.load().everything().filter(|_| self.rules.keeps_everything)
     }
 
     /// Whether everything is kept, so that what is not pending is known to be in the database.
@@ -613,17 +536,20 @@ impl Table {
         });
     }
 
-    /// The database refuses this item for what it is, so it is no longer pending.
+    /// The database refuses this item for what it is, so it is no longer pending. It may have it all the same: an
+    /// earlier attempt to which it did not answer may have been taken.
     pub(super) fn give_up(&self, kind: &Kind, key: &str, item: &Item) {
         self.change(|state| {
+            let now = state.now();
             let of_kind = state.kind_mut(kind);
             let Some(known) = of_kind.items.known(key).filter(|known| known.pending() == Some(item)) else {
                 return;
             };
-            match known.given_up() {
+            match known.settled(now.at) {
                 Some(known) => of_kind.items.put(key.into(), known),
                 None => of_kind.items.remove(key),
             }
+            of_kind.doubt(key, now);
         });
     }
 
@@ -662,10 +588,12 @@ impl Table {
             Some(known) => of_kind.items.put(key.into(), known),
             None => of_kind.items.remove(key),
         }
-        // Whoever asks from now on must not be told by a read that set out before this was heard.
-        let known = of_kind.items.known(key).filter(|known| known.learnt().is_aged);
-        if known.zip(heard).is_some_and(|(known, heard)| known.item() != heard.as_ref()) {
-            of_kind.doubt(key, now);
+        if let Some(known) = of_kind.items.known(key).filter(|known| known.learnt().is_aged) {
+            of_kind.all = of_kind.all.map(Learnt::aged);
+            // Whoever asks from now on must not be told by a read that set out before this was heard.
+            if heard.is_some_and(|heard| known.item() != heard.as_ref()) {
+                of_kind.doubt(key, now);
+            }
         }
     }
 
@@ -740,68 +668,5 @@ impl Table {
 
     fn holds(&self, place: &Place) -> bool {
         self.room.as_ref().is_none_or(|room| room.holds(place))
-    }
-}
-
-impl State {
-    fn kind(&self, kind: &Kind) -> Option<&KindState> {
-        // There are two of them, or a few more.
-        self.kinds.iter().find(|(of, _)| of == kind).map(|(_, of_kind)| of_kind)
-    }
-
-    fn kind_mut(&mut self, kind: &Kind) -> &mut KindState {
-        let index = self.kinds.iter().position(|(of, _)| of == kind).unwrap_or_else(|| {
-            let at = self.all_aged_at;
-            self.kinds
-                .push((kind.clone(), KindState { aged_at: at, doubted_at: at, ..KindState::default() }));
-            self.kinds.len() - 1
-        });
-        let of_kind = &mut self.kinds[index].1;
-        of_kind.changed_at = self.moment;
-        of_kind
-    }
-
-    /// Whether an init was under way at the same time as a call that set out at that moment. Nobody knows which of the
-    /// two was first, and the higher version need not be the newer one.
-    fn overlaps_init(&self, kind: &Kind, since: Moment) -> bool {
-        self.inits > 0
-            || self.restoring.is_under_way
-            || self.kind(kind).is_some_and(|of_kind| of_kind.replaced_at > since)
-    }
-
-    /// The database has an init that set out at that moment.
-    fn has_init(&mut self, since: Moment, is_caching: bool) {
-        (self.is_initialized, self.had_init) = (true, is_caching);
-        self.pending_init_at.take_if(|at| *at <= since);
-    }
-
-    fn now(&self) -> Learnt {
-        Learnt { is_aged: self.inits > 0 || self.restoring.is_under_way, ..Learnt::at(self.moment) }
-    }
-}
-
-impl KindState {
-    fn pending_items(&self) -> impl Iterator<Item = (&Arc<str>, &Item)> {
-        self.items.all_known().filter_map(|(key, known)| Some((key, known.pending()?)))
-    }
-
-    /// All items are known, unless one of them had to make room meanwhile.
-    fn knows_all(&mut self, learnt: Learnt) {
-        let is_complete = !self.items.all_known().any(|(_, known)| known.is_evicted());
-        self.all = is_complete.then_some(learnt);
-        self.is_all_asked_for = Arc::default();
-    }
-
-    fn age(&mut self, at: Moment) {
-        (self.aged_at, self.doubted_at) = (at, at);
-    }
-
-    /// What is known of this key, alone or among all, has to be asked for again.
-    fn doubt(&mut self, key: &str, now: Learnt) {
-        self.doubted_at = now.at;
-        self.all = self.all.map(Learnt::aged);
-        if let Some(known) = self.items.known(key).map(|known| known.aged()) {
-            self.items.put(key.into(), known);
-        }
     }
 }

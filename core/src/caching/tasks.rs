@@ -39,7 +39,7 @@ impl Shared {
             Boarding::Join(flight) => flight,
             Boarding::Lead(flight) => {
                 let led = Arc::clone(&flight);
-                self.workers.run(Box::new(move |shared: &Self| shared.loads.fly(&subject, &led)));
+                self.workers.run(self, Box::new(move |shared: &Self| shared.loads.fly(&subject, &led)));
                 flight
             }
         };

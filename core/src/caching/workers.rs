@@ -59,25 +59,30 @@ impl<W: Work> Workers<W> {
 
     /// Does this soon, before anything that is only to be refreshed: somebody waits for it.
     #[cfg(feature = "tokio")]
-    pub(super) fn run(&self, job: Job<W>) {
+    pub(super) fn run(&self, worker: &W, job: Job<W>) {
         self.queue.lock().jobs.push_back(job);
-        self.wake();
+        self.wake(worker);
     }
 
     /// Reads this anew soon, unless that is on its way.
-    pub(super) fn refresh(&self, target: Target) {
+    pub(super) fn refresh(&self, worker: &W, target: Target) {
         let mut queue = self.queue.lock();
-        if queue.refreshes.contains(&target) {
-            return;
+        if !queue.refreshes.contains(&target) {
+            queue.refresh(target);
         }
-        queue.refresh(target);
         drop(queue);
-        self.wake();
+        self.wake(worker);
     }
 
-    fn wake(&self) {
+    /// Whoever cannot have a thread for it does the next thing himself: else nobody would, and tasks wait for it.
+    fn wake(&self, worker: &W) {
         let resting = self.threads.iter().find(|thread| thread.is_resting());
-        resting.unwrap_or(&self.threads[0]).wake();
+        if !resting.unwrap_or(&self.threads[0]).wake() {
+            let next = self.queue.lock().next();
+            if let Some(job) = next {
+                job(worker);
+            }
+        }
     }
 }
 

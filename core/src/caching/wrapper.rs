@@ -282,10 +282,11 @@ impl Shared {
     /// Has it read anew, unless that is on its way.
     fn refresh_soon(&self, kind: &Kind, key: Option<&str>) {
         if self.table.ask_for(kind, key, true) {
-            self.workers.refresh(match key {
+            let target = match key {
                 Some(key) => Target::One(Place::new(kind, key)),
                 None => Target::All(kind.clone()),
-            });
+            };
+            self.workers.refresh(self, target);
         }
     }
 
@@ -321,7 +322,7 @@ impl Shared {
                 Ok(upsert)
             }
             Err(error) if !error.is_away() => Err(error),
-            Err(error) => self.not_written(error, || self.table.unwritten(kind, key, item)),
+            Err(error) => self.not_written(error, || self.table.unwritten(kind, key, item, since)),
         }
     }
 

@@ -1,0 +1,559 @@
+//! Calls that overlap in any way, and a recovery that overlaps them: in the end table and database agree.
+//!
+//! Everything runs in one thread, and each call in steps (it sets out, the database does it, its answer arrives), so
+//! that a list of decisions is one order of all steps, which can be repeated, and made shorter where it shows a fault.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use proptest::prelude::*;
+
+use super::recovery::recover;
+use super::statistics::Counters;
+use super::table::{Look, Rules, Table};
+use crate::known::Moment;
+use crate::{
+    AllData, ErrorKind, FeatureStoreCore, Item, Items, Kind, LiveItems, MemoryStore, StoreError, Upsert,
+};
+
+const KIND: Kind = Kind::FEATURES;
+const KEYS: [&str; 2] = ["a", "b"];
+
+/// A call that is under way.
+enum Call {
+    /// With the version of which somebody had heard before it set out.
+    Read {
+        key: &'static str,
+        since: Moment,
+        heard: u64,
+        answer: Option<Option<Item>>,
+    },
+    ReadAll {
+        since: Moment,
+        heard: [u64; 2],
+        answer: Option<Items>,
+    },
+    Upsert {
+        key: &'static str,
+        item: Item,
+        since: Moment,
+        answer: Option<Result<Upsert, StoreError>>,
+    },
+    Init {
+        all_data: AllData,
+        since: Moment,
+        answer: Option<Result<(), StoreError>>,
+    },
+}
+
+/// A table, its database, and what goes on between them.
+struct World {
+    table: Table,
+    database: Mutex<MemoryStore>,
+    calls: Mutex<Vec<Call>>,
+    decisions: Mutex<std::vec::IntoIter<[u8; 3]>>,
+    next_version: Mutex<u64>,
+    /// What others have done, and we were not told yet.
+    notices: Mutex<usize>,
+    /// Whether the monitor has to look.
+    is_reported: Mutex<bool>,
+    /// What has happened so far, for whoever has to find a fault.
+    story: Mutex<Vec<String>>,
+    /// The highest version that was answered to anybody, by key.
+    heard: Mutex<[u64; 2]>,
+    /// The highest version that anybody has tried to write, by key.
+    tried: Mutex<[u64; 2]>,
+    /// The first answer that was older than one before.
+    fault: Mutex<Option<String>>,
+    /// Whether there are inits, refusals and losses, after which a version may be lower than before: so whether what is
+    /// answered goes up, and whether all that was tried is there in the end, is looked at without them.
+    may_lower: bool,
+}
+
+impl World {
+    fn new(rules: Rules, may_lower: bool, decisions: Vec<[u8; 3]>) -> Self {
+        Self {
+            table: Table::new(rules, true, &Arc::new(Counters::default())),
+            database: Mutex::default(),
+            calls: Mutex::default(),
+            decisions: Mutex::new(decisions.into_iter()),
+            next_version: Mutex::new(1),
+            notices: Mutex::default(),
+            is_reported: Mutex::new(false),
+            story: Mutex::default(),
+            heard: Mutex::default(),
+            tried: Mutex::default(),
+            fault: Mutex::default(),
+            may_lower,
+        }
+    }
+
+    fn tell(&self, what: String) {
+        self.story.lock().push(what);
+    }
+
+    fn database(&self) -> MemoryStore {
+        self.database.lock().clone()
+    }
+
+    /// Somebody has heard that this is under the key. Not less than what was heard before.
+    fn hear(&self, key: &str, version: Option<u64>, before: u64) {
+        if self.may_lower {
+            return;
+        }
+        let version = version.unwrap_or(0);
+        if version < before {
+            let fault = format!("after v{before} of {key}, v{version} is answered");
+            self.fault.lock().get_or_insert(fault);
+        }
+        let mut heard = self.heard.lock();
+        let heard = &mut heard[number(key)];
+        *heard = version.max(*heard);
+    }
+
+    fn decide(&self) -> Option<[usize; 3]> {
+        self.decisions.lock().next().map(|decision| decision.map(usize::from))
+    }
+
+    fn next_item(&self) -> Item {
+        let mut next = self.next_version.lock();
+        *next += 1;
+        Item::from_parts(*next, false, format!(r#"{{"version":{next}}}"#)).expect("it is small")
+    }
+
+    /// What a database does with a write: it takes it, it is away, it takes it and does not answer, or it refuses it.
+    fn write<T>(
+        &self,
+        what: &str,
+        decision: usize,
+        write: impl FnOnce() -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let error = |kind| Err(StoreError::new(kind, "test", "write", "as it was decided"));
+        let (what_happens, result) = match decision % 8 {
+            5 => ("is away for", error(ErrorKind::Unavailable)),
+            6 => ("takes in silence", write().and(error(ErrorKind::Timeout))),
+            7 if self.may_lower => ("refuses", error(ErrorKind::Other)),
+            _ => ("takes", write()),
+        };
+        self.tell(format!("    database {what_happens} {what}: {:?}", self.stored()));
+        result
+    }
+
+    /// An init, of which one item may be too large: of that the database keeps what it had.
+    fn init_but_for(&self, all_data: &AllData, outcome: usize) -> Result<(), StoreError> {
+        let too_large = if self.may_lower && outcome % 8 == 4 { Some(KEYS[0]) } else { None };
+        let database = self.database();
+        let mut items: Vec<_> =
+            all_data.shared_items(&KIND).map(|(key, item)| (key.to_string(), item.clone())).collect();
+        let Some(too_large) = too_large.filter(|key| items.iter().any(|(of, _)| of == key)) else {
+            return database.init(all_data);
+        };
+        items.retain(|(key, _)| key != too_large);
+        items.extend(database.get(&KIND, too_large)?.map(|item| (too_large.to_owned(), item)));
+        database.init(&AllData::new().with(KIND, items))?;
+        let error = StoreError::new(ErrorKind::TooLarge, "test", "init", "as it was decided");
+        Err(error.about([(KIND, too_large.to_owned())]))
+    }
+
+    /// One step of anything but the recovery. False if there are no more decisions.
+    fn step(&self) -> bool {
+        let Some([action, which, outcome]) = self.decide() else { return false };
+        let under_way = self.calls.lock().len();
+        let key = KEYS[which % KEYS.len()];
+        match action % 16 {
+            0 => {}
+            6 => {
+                let heard = self.heard.lock()[number(key)];
+                if let Look::Fresh(version) = self.table.look(&KIND, key, |_, item| item.version()) {
+                    self.tell(format!("a hit of {key}: {version:?}"));
+                    self.hear(key, version, heard);
+                } else {
+                    self.begin(Call::Read { key, since: self.table.moment(), heard, answer: None });
+                }
+            }
+            1 => {
+                let heard = *self.heard.lock();
+                if let Look::Fresh(all) = self.table.look_at_all(&KIND) {
+                    self.tell(format!("a hit of all: {:?}", versions(&all)));
+                    self.hear_all(&all, heard);
+                } else {
+                    self.begin(Call::ReadAll { since: self.table.moment(), heard, answer: None });
+                }
+            }
+            2 | 3 => {
+                let item = self.next_item();
+                self.tried.lock()[number(key)] = item.version();
+                self.begin(Call::Upsert { key, item, since: self.table.moment(), answer: None });
+            }
+            4 if self.may_lower => {
+                let all_data = self.next_init(which);
+                self.begin(Call::Init { all_data, since: self.table.begin_init(), answer: None });
+            }
+            5 => {
+                let item = self.next_item();
+                self.tell(format!("others write {key} v{}", item.version()));
+                let _ = self.database().upsert(&KIND, key, &item);
+                *self.notices.lock() += 1;
+            }
+            7 => self.notice(),
+            8 if which % 4 == 0 => {
+                self.tell(format!("{key} is put in doubt"));
+                self.table.age(&KIND, key);
+            }
+            8 if which % 4 == 1 => {
+                self.tell("all are put in doubt".to_owned());
+                self.table.age_kind(&KIND);
+            }
+            8 if which % 4 == 2 && self.may_lower => {
+                let all_data = self.next_init(outcome);
+                self.tell(format!("others do an init of {:?}", of_init(&all_data)));
+                self.database().init(&all_data).expect("it is in memory");
+                *self.notices.lock() += 1;
+            }
+            8 if which % 4 == 3 && self.may_lower => {
+                self.tell("the database loses its data".to_owned());
+                *self.database.lock() = MemoryStore::new();
+                *self.notices.lock() += 1;
+            }
+            _ if under_way > 0 => self.proceed(which % under_way, outcome),
+            _ => {}
+        }
+        true
+    }
+
+    fn next_init(&self, which: usize) -> AllData {
+        let item = self.next_item();
+        let keys = KEYS.iter().enumerate().filter(|(index, _)| which >> index & 1 == 1);
+        let items: Vec<_> = keys.map(|(_, key)| ((*key).to_owned(), item.clone())).collect();
+        AllData::new().with(KIND, items)
+    }
+
+    /// We are told of something that others have done, or of a loss.
+    fn notice(&self) {
+        let mut notices = self.notices.lock();
+        if *notices > 0 {
+            *notices -= 1;
+            self.tell("that is noticed".to_owned());
+            self.table.age_all();
+            self.report_unless(false);
+        }
+    }
+
+    fn begin(&self, call: Call) {
+        self.tell(format!("{} sets out", call.name()));
+        self.calls.lock().push(call);
+    }
+
+    /// The next step of this call.
+    fn proceed(&self, index: usize, outcome: usize) {
+        let mut call = self.calls.lock().remove(index);
+        let name = call.name();
+        let is_there = "it is in memory";
+        match &mut call {
+            Call::Read { key, since, heard, answer } => match answer.take() {
+                None => *answer = Some(self.database().get(&KIND, key).expect(is_there)),
+                Some(item) => {
+                    let answer = self.table.read(&KIND, key, item, *since);
+                    self.tell(format!("{name} has its answer: {answer:?}"));
+                    self.hear(key, answer.map(|item| item.version()), *heard);
+                    return;
+                }
+            },
+            Call::ReadAll { since, heard, answer } => match answer.take() {
+                None => *answer = Some(self.database().get_all(&KIND).expect(is_there)),
+                Some(items) => {
+                    let answer = self.table.read_all(&KIND, items, *since);
+                    self.tell(format!("{name} has its answer: {:?}", versions(&answer)));
+                    self.hear_all(&answer, *heard);
+                    return;
+                }
+            },
+            Call::Upsert { key, item, since, answer } => match answer.take() {
+                None => {
+                    let result = self.write(&name, outcome, || self.database().upsert(&KIND, key, item));
+                    *answer = Some(result);
+                }
+                Some(result) => {
+                    self.tell(format!("{name} has its answer"));
+                    match result {
+                        Ok(upsert) => {
+                            let stored = match &upsert {
+                                Upsert::Applied => item,
+                                Upsert::Stale(current) => current,
+                            };
+                            self.report_unless(self.table.written(&KIND, key, stored, *since));
+                            self.hear(key, Some(stored.version()), 0);
+                        }
+                        Err(error) if error.is_away() => {
+                            self.table.unwritten(&KIND, key, item, *since);
+                            self.report_unless(false);
+                        }
+                        Err(_) => {}
+                    }
+                    return;
+                }
+            },
+            Call::Init { all_data, since, answer } => match answer.take() {
+                None => *answer = Some(self.write(&name, outcome, || self.init_but_for(all_data, outcome))),
+                Some(result) => {
+                    self.tell(format!("{name} has its answer"));
+                    match result {
+                        Ok(()) => self.report_unless(self.table.initialized(all_data, &[], *since)),
+                        Err(error) if error.kind() == ErrorKind::TooLarge => {
+                            self.report_unless(self.table.initialized(all_data, error.items(), *since));
+                        }
+                        Err(error) if error.is_away() => {
+                            self.table.uninitialized(all_data);
+                            self.report_unless(false);
+                        }
+                        Err(_) => self.table.refused(),
+                    }
+                    return;
+                }
+            },
+        }
+        self.tell(format!("{name} is with the database: {:?}", self.stored()));
+        self.calls.lock().insert(index, call);
+    }
+
+    fn hear_all(&self, all: &LiveItems, before: [u64; 2]) {
+        for (key, before) in KEYS.iter().zip(before) {
+            self.hear(key, all.get(key).map(|item| item.version()), before);
+        }
+    }
+
+    fn report_unless(&self, is_safe: bool) {
+        *self.is_reported.lock() |= !is_safe;
+    }
+
+    /// Some steps of others, while the recovery waits for the database.
+    fn meanwhile(&self) {
+        for _ in 0..self.decide().map_or(0, |[steps, ..]| steps % 5) {
+            self.step();
+        }
+    }
+
+    fn recover(&self) {
+        *self.is_reported.lock() = false;
+        self.tell("a recovery begins".to_owned());
+        let result = recover(&self.table, self);
+        self.tell(format!("the recovery ends: {result:?}"));
+        self.report_unless(result.is_ok());
+    }
+
+    fn stored(&self) -> Vec<(String, u64)> {
+        let items = self.database().get_all(&KIND).expect("it is in memory").by_key;
+        let live = items.into_iter().filter(|(_, item)| !item.is_deleted());
+        let mut live: Vec<_> = live.map(|(key, item)| (key, item.version())).collect();
+        live.sort();
+        live
+    }
+
+    /// Everything as it comes, then whatever is left, and then what is known.
+    fn run(&self) -> Result<(), String> {
+        while self.step() {
+            if *self.is_reported.lock() && self.decide().is_some_and(|[whether, ..]| whether % 3 == 1) {
+                self.recover();
+            }
+        }
+        while !self.calls.lock().is_empty() {
+            self.proceed(0, 0);
+        }
+        while *self.notices.lock() > 0 {
+            self.notice();
+        }
+        for _ in 0..10 {
+            if *self.is_reported.lock() {
+                self.recover();
+            }
+        }
+        if *self.is_reported.lock() {
+            return Err("the outage does not end".to_owned());
+        }
+        if let Some(fault) = self.fault.lock().take() {
+            return Err(fault);
+        }
+        let stored = self.stored();
+        for key in KEYS {
+            let tried = self.tried.lock()[number(key)];
+            if !self.may_lower
+                && stored.iter().find(|(of, _)| of == key).map_or(0, |(_, version)| *version) < tried
+            {
+                return Err(format!("v{tried} of {key} is lost"));
+            }
+            let version = stored.iter().find(|(of, _)| of == key).map(|(_, version)| *version);
+            if let Look::Fresh(known) = self.table.look(&KIND, key, |_, item| item.version())
+                && known != version
+            {
+                return Err(format!("of {key} v{known:?} is known, and stored is v{version:?}"));
+            }
+        }
+        match self.table.look_at_all(&KIND) {
+            Look::Fresh(all) if versions(&all) != stored => {
+                Err(format!("of all {:?} is known, and stored is {stored:?}", versions(&all)))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn of_init(all_data: &AllData) -> Vec<(&str, u64)> {
+    all_data.items(&KIND).map(|(key, item)| (key, item.version())).collect()
+}
+
+fn number(key: &str) -> usize {
+    KEYS.iter().position(|of| *of == key).expect("there are no others")
+}
+
+fn versions(all: &LiveItems) -> Vec<(String, u64)> {
+    let mut all: Vec<_> = all.iter().map(|(key, item)| (key.to_owned(), item.version())).collect();
+    all.sort();
+    all
+}
+
+impl Call {
+    fn name(&self) -> String {
+        match self {
+            Self::Read { key, since, .. } => format!("read of {key} (since {since})"),
+            Self::ReadAll { since, .. } => format!("read of all (since {since})"),
+            Self::Upsert { key, item, since, .. } => {
+                format!("upsert of {key} v{} (since {since})", item.version())
+            }
+            Self::Init { all_data, since, .. } => {
+                format!("init of {:?} (since {since})", of_init(all_data))
+            }
+        }
+    }
+}
+
+/// The database as the recovery sees it: while it waits, others go on.
+impl FeatureStoreCore for World {
+    fn init(&self, all_data: &AllData) -> Result<(), StoreError> {
+        self.meanwhile();
+        let outcome = self.decide().map_or(0, |[outcome, ..]| outcome);
+        let result = self.write("the recovery's init", outcome, || self.init_but_for(all_data, outcome));
+        self.meanwhile();
+        result
+    }
+
+    fn get(&self, kind: &Kind, key: &str) -> Result<Option<Item>, StoreError> {
+        self.database().get(kind, key)
+    }
+
+    fn get_all(&self, kind: &Kind) -> Result<Items, StoreError> {
+        self.meanwhile();
+        let items = self.database().get_all(kind);
+        self.meanwhile();
+        items
+    }
+
+    fn upsert(&self, kind: &Kind, key: &str, item: &Item) -> Result<Upsert, StoreError> {
+        self.meanwhile();
+        let what = format!("the recovery's upsert of {key} v{}", item.version());
+        let outcome = self.decide().map_or(0, |[outcome, ..]| outcome);
+        let result = self.write(&what, outcome, || self.database().upsert(kind, key, item));
+        self.meanwhile();
+        result
+    }
+
+    fn is_initialized(&self) -> Result<bool, StoreError> {
+        self.meanwhile();
+        self.database().is_initialized()
+    }
+
+    fn is_available(&self) -> bool {
+        true
+    }
+
+    fn describe(&self) -> &'static str {
+        "interleaved"
+    }
+}
+
+impl std::fmt::Display for World {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("World")
+    }
+}
+
+impl std::fmt::Debug for World {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("World")
+    }
+}
+
+/// The settings of a wrapper, and the decisions that make a story.
+#[derive(Debug, Clone)]
+struct Case {
+    is_lasting: bool,
+    keeps_everything: bool,
+    has_capacity: bool,
+    may_lower: bool,
+    decisions: Vec<[u8; 3]>,
+}
+
+impl Case {
+    /// What went wrong, and the story of it.
+    fn fault(&self) -> Option<String> {
+        let rules = Rules {
+            time_to_live: None,
+            is_lasting: self.is_lasting,
+            keeps_everything: self.keeps_everything,
+            capacity: self.has_capacity.then_some(1),
+            missing_capacity: 100,
+        };
+        let world = World::new(rules, self.may_lower, self.decisions.clone());
+        let fault = world.run().err()?;
+        Some(format!("{fault}\n{}", world.story.lock().join("\n")))
+    }
+
+    /// The same without the decisions that it does not need to fail.
+    fn shortened(mut self) -> Self {
+        let mut length = self.decisions.len();
+        while length > 0 {
+            let before = self.decisions.len();
+            let mut at = 0;
+            while at + length <= self.decisions.len() {
+                let mut shorter = self.clone();
+                shorter.decisions.drain(at..at + length);
+                if shorter.fault().is_some() {
+                    self = shorter;
+                } else {
+                    at += 1;
+                }
+            }
+            if self.decisions.len() == before {
+                length -= 1;
+            } else {
+                length = length.min(self.decisions.len());
+            }
+        }
+        self
+    }
+}
+
+fn cases() -> u32 {
+    std::env::var("FLAGSTORE_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(2_000)
+}
+
+proptest! {
+    // Nothing is kept, and nothing is made shorter but by what knows how.
+    #![proptest_config(ProptestConfig {
+        cases: cases(),
+        failure_persistence: None,
+        max_shrink_iters: 0,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn table_and_database_agree_in_the_end(
+        (is_lasting, keeps_everything, has_capacity, may_lower) in any::<(bool, bool, bool, bool)>(),
+        decisions in prop::collection::vec(any::<[u8; 3]>(), 0..120),
+    ) {
+        let case = Case { is_lasting, keeps_everything, has_capacity, may_lower, decisions };
+        if case.fault().is_some() {
+            let case = case.shortened();
+            return Err(TestCaseError::fail(format!("{case:?}: {}", case.fault().unwrap_or_default())));
+        }
+    }
+}
