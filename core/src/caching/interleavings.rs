@@ -3,6 +3,7 @@
 //! Everything runs in one thread, and each call in steps (it sets out, the database does it, its answer arrives), so
 //! that a list of decisions is one order of all steps, which can be repeated, and made shorter where it shows a fault.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -21,40 +22,33 @@ const KEYS: [&str; 2] = ["a", "b"];
 
 /// A call that is under way.
 enum Call {
-    /// With the version of which somebody had heard before it set out.
-    Read {
-        key: &'static str,
-        since: Moment,
-        heard: u64,
-        answer: Option<Option<Item>>,
-    },
-    ReadAll {
-        since: Moment,
-        heard: [u64; 2],
-        answer: Option<Items>,
-    },
-    Upsert {
-        key: &'static str,
-        item: Item,
-        since: Moment,
-        answer: Option<Result<Upsert, StoreError>>,
-    },
-    Init {
-        all_data: AllData,
-        since: Moment,
-        answer: Option<Result<(), StoreError>>,
-    },
+    Read { key: &'static str, since: Moment, before: Before, answer: Option<Option<Item>> },
+    ReadAll { since: Moment, before: Before, answer: Option<Items> },
+    Upsert { key: &'static str, item: Item, since: Moment, answer: Option<Result<Upsert, StoreError>> },
+    Init { all_data: AllData, since: Moment, answer: Option<Result<(), StoreError>> },
+}
+
+/// What there was when a read set out, by key.
+#[derive(Clone, Copy)]
+struct Before {
+    /// The highest version that was answered to anybody.
+    heard: [u64; 2],
+    /// The oldest moment of the database that may be the answer: all that happened until then was answered, or noticed.
+    oldest: [usize; 2],
 }
 
 /// A table, its database, and what goes on between them.
 struct World {
     table: Table,
     database: Mutex<MemoryStore>,
-    calls: Mutex<Vec<Call>>,
+    /// With the moment of the database at which it did it.
+    calls: Mutex<Vec<(Call, Option<usize>)>>,
+    /// The versions that the database has had, moment by moment, 0 for none.
+    history: Mutex<Vec<[u64; 2]>>,
     decisions: Mutex<std::vec::IntoIter<[u8; 3]>>,
     next_version: Mutex<u64>,
-    /// What others have done, and we were not told yet.
-    notices: Mutex<usize>,
+    /// When others have done what we were not told yet, and whether it may have lowered a version.
+    notices: Mutex<VecDeque<(usize, bool)>>,
     /// Whether the monitor has to look.
     is_reported: Mutex<bool>,
     /// What has happened so far, for whoever has to find a fault.
@@ -68,14 +62,20 @@ struct World {
     /// Whether there are inits, refusals and losses, after which a version may be lower than before: so whether what is
     /// answered goes up, and whether all that was tried is there in the end, is looked at without them.
     may_lower: bool,
+    /// Whether values have to make room.
+    makes_room: bool,
+    /// Whether the database fails. If not, each answer has to be what it had while the question was open.
+    may_fail: bool,
 }
 
 impl World {
-    fn new(rules: Rules, may_lower: bool, decisions: Vec<[u8; 3]>) -> Self {
+    fn new(rules: Rules, may_lower: bool, may_fail: bool, decisions: Vec<[u8; 3]>) -> Self {
+        let makes_room = rules.capacity.is_some();
         Self {
             table: Table::new(rules, true, &Arc::new(Counters::default())),
             database: Mutex::default(),
             calls: Mutex::default(),
+            history: Mutex::new(vec![[0, 0]]),
             decisions: Mutex::new(decisions.into_iter()),
             next_version: Mutex::new(1),
             notices: Mutex::default(),
@@ -85,6 +85,8 @@ impl World {
             tried: Mutex::default(),
             fault: Mutex::default(),
             may_lower,
+            makes_room,
+            may_fail,
         }
     }
 
@@ -96,18 +98,51 @@ impl World {
         self.database.lock().clone()
     }
 
-    /// Somebody has heard that this is under the key. Not less than what was heard before.
-    fn hear(&self, key: &str, version: Option<u64>, before: u64) {
-        if self.may_lower {
-            return;
-        }
-        let version = version.unwrap_or(0);
-        if version < before {
-            let fault = format!("after v{before} of {key}, v{version} is answered");
+    /// The database has done something.
+    fn happened(&self) {
+        let stored = self.stored();
+        let version = |key: &str| stored.iter().find(|(of, _)| of == key).map_or(0, |(_, version)| *version);
+        self.history.lock().push(KEYS.map(version));
+    }
+
+    fn before(&self) -> Before {
+        let latest = self.history.lock().len() - 1;
+        let unnoticed = self.notices.lock().iter().map(|(happened_at, _)| *happened_at).min();
+        let calls = self.calls.lock();
+        let oldest = KEYS.map(|key| {
+            let writes = calls.iter().filter(|(call, _)| call.writes(key));
+            let open = writes.filter_map(|(_, happened_at)| *happened_at).chain(unnoticed);
+            open.map(|happened_at| happened_at - 1).fold(latest, usize::min)
+        });
+        Before { heard: *self.heard.lock(), oldest }
+    }
+
+    /// A read that set out when this was so has this answer.
+    fn answered(&self, key: &str, version: Option<u64>, before: &Before) {
+        let (version, key) = (version.unwrap_or(0), number(key));
+        let may_be = if self.may_fail {
+            // What was shown before the database had it, and had to make room since, nobody can show again.
+            self.may_lower || self.makes_room || before.heard[key] <= version
+        } else {
+            let is_lowered = self.notices.lock().iter().any(|(_, may_lower)| *may_lower);
+            is_lowered
+                || self.history.lock()[before.oldest[key]..].iter().any(|stored| stored[key] == version)
+        };
+        if !may_be {
+            let fault = format!("v{version} of {} is an answer too old", KEYS[key]);
             self.fault.lock().get_or_insert(fault);
         }
-        let mut heard = self.heard.lock();
-        let heard = &mut heard[number(key)];
+        self.hear(key, version);
+    }
+
+    fn answered_all(&self, all: &LiveItems, before: &Before) {
+        for key in KEYS {
+            self.answered(key, all.get(key).map(|item| item.version()), before);
+        }
+    }
+
+    fn hear(&self, key: usize, version: u64) {
+        let heard = &mut self.heard.lock()[key];
         *heard = version.max(*heard);
     }
 
@@ -118,7 +153,7 @@ impl World {
     fn next_item(&self) -> Item {
         let mut next = self.next_version.lock();
         *next += 1;
-        Item::from_parts(*next, false, format!(r#"{{"version":{next}}}"#)).expect("it is small")
+        item(*next)
     }
 
     /// What a database does with a write: it takes it, it is away, it takes it and does not answer, or it refuses it.
@@ -130,11 +165,12 @@ impl World {
     ) -> Result<T, StoreError> {
         let error = |kind| Err(StoreError::new(kind, "test", "write", "as it was decided"));
         let (what_happens, result) = match decision % 8 {
-            5 => ("is away for", error(ErrorKind::Unavailable)),
-            6 => ("takes in silence", write().and(error(ErrorKind::Timeout))),
-            7 if self.may_lower => ("refuses", error(ErrorKind::Other)),
+            5 if self.may_fail => ("is away for", error(ErrorKind::Unavailable)),
+            6 if self.may_fail => ("takes in silence", write().and(error(ErrorKind::Timeout))),
+            7 if self.may_fail && self.may_lower => ("refuses", error(ErrorKind::Other)),
             _ => ("takes", write()),
         };
+        self.happened();
         self.tell(format!("    database {what_happens} {what}: {:?}", self.stored()));
         result
     }
@@ -163,21 +199,21 @@ impl World {
         match action % 16 {
             0 => {}
             6 => {
-                let heard = self.heard.lock()[number(key)];
+                let before = self.before();
                 if let Look::Fresh(version) = self.table.look(&KIND, key, |_, item| item.version()) {
                     self.tell(format!("a hit of {key}: {version:?}"));
-                    self.hear(key, version, heard);
+                    self.answered(key, version, &before);
                 } else {
-                    self.begin(Call::Read { key, since: self.table.moment(), heard, answer: None });
+                    self.begin(Call::Read { key, since: self.table.moment(), before, answer: None });
                 }
             }
             1 => {
-                let heard = *self.heard.lock();
+                let before = self.before();
                 if let Look::Fresh(all) = self.table.look_at_all(&KIND) {
                     self.tell(format!("a hit of all: {:?}", versions(&all)));
-                    self.hear_all(&all, heard);
+                    self.answered_all(&all, &before);
                 } else {
-                    self.begin(Call::ReadAll { since: self.table.moment(), heard, answer: None });
+                    self.begin(Call::ReadAll { since: self.table.moment(), before, answer: None });
                 }
             }
             2 | 3 => {
@@ -186,14 +222,14 @@ impl World {
                 self.begin(Call::Upsert { key, item, since: self.table.moment(), answer: None });
             }
             4 if self.may_lower => {
-                let all_data = self.next_init(which);
+                let all_data = self.next_init(which, outcome);
                 self.begin(Call::Init { all_data, since: self.table.begin_init(), answer: None });
             }
             5 => {
                 let item = self.next_item();
                 self.tell(format!("others write {key} v{}", item.version()));
                 let _ = self.database().upsert(&KIND, key, &item);
-                *self.notices.lock() += 1;
+                self.happened_elsewhere(false);
             }
             7 => self.notice(),
             8 if which % 4 == 0 => {
@@ -205,15 +241,15 @@ impl World {
                 self.table.age_kind(&KIND);
             }
             8 if which % 4 == 2 && self.may_lower => {
-                let all_data = self.next_init(outcome);
+                let all_data = self.next_init(outcome, outcome / 4);
                 self.tell(format!("others do an init of {:?}", of_init(&all_data)));
                 self.database().init(&all_data).expect("it is in memory");
-                *self.notices.lock() += 1;
+                self.happened_elsewhere(true);
             }
-            8 if which % 4 == 3 && self.may_lower => {
+            8 if which % 4 == 3 && self.may_lower && self.may_fail => {
                 self.tell("the database loses its data".to_owned());
                 *self.database.lock() = MemoryStore::new();
-                *self.notices.lock() += 1;
+                self.happened_elsewhere(true);
             }
             _ if under_way > 0 => self.proceed(which % under_way, outcome),
             _ => {}
@@ -221,18 +257,23 @@ impl World {
         true
     }
 
-    fn next_init(&self, which: usize) -> AllData {
-        let item = self.next_item();
+    /// An init of some keys, with a new version or an old one.
+    fn next_init(&self, which: usize, age: usize) -> AllData {
+        let next = self.next_item();
+        let item = if age.is_multiple_of(2) { next } else { item(1 + age as u64 % next.version()) };
         let keys = KEYS.iter().enumerate().filter(|(index, _)| which >> index & 1 == 1);
         let items: Vec<_> = keys.map(|(_, key)| ((*key).to_owned(), item.clone())).collect();
         AllData::new().with(KIND, items)
     }
 
+    fn happened_elsewhere(&self, may_lower: bool) {
+        self.happened();
+        self.notices.lock().push_back((self.history.lock().len() - 1, may_lower));
+    }
+
     /// We are told of something that others have done, or of a loss.
     fn notice(&self) {
-        let mut notices = self.notices.lock();
-        if *notices > 0 {
-            *notices -= 1;
+        if self.notices.lock().pop_front().is_some() {
             self.tell("that is noticed".to_owned());
             self.table.age_all();
             self.report_unless(false);
@@ -241,30 +282,30 @@ impl World {
 
     fn begin(&self, call: Call) {
         self.tell(format!("{} sets out", call.name()));
-        self.calls.lock().push(call);
+        self.calls.lock().push((call, None));
     }
 
     /// The next step of this call.
     fn proceed(&self, index: usize, outcome: usize) {
-        let mut call = self.calls.lock().remove(index);
+        let (mut call, _) = self.calls.lock().remove(index);
         let name = call.name();
         let is_there = "it is in memory";
         match &mut call {
-            Call::Read { key, since, heard, answer } => match answer.take() {
+            Call::Read { key, since, before, answer } => match answer.take() {
                 None => *answer = Some(self.database().get(&KIND, key).expect(is_there)),
                 Some(item) => {
                     let answer = self.table.read(&KIND, key, item, *since);
                     self.tell(format!("{name} has its answer: {answer:?}"));
-                    self.hear(key, answer.map(|item| item.version()), *heard);
+                    self.answered(key, answer.map(|item| item.version()), before);
                     return;
                 }
             },
-            Call::ReadAll { since, heard, answer } => match answer.take() {
+            Call::ReadAll { since, before, answer } => match answer.take() {
                 None => *answer = Some(self.database().get_all(&KIND).expect(is_there)),
                 Some(items) => {
                     let answer = self.table.read_all(&KIND, items, *since);
                     self.tell(format!("{name} has its answer: {:?}", versions(&answer)));
-                    self.hear_all(&answer, *heard);
+                    self.answered_all(&answer, before);
                     return;
                 }
             },
@@ -282,7 +323,7 @@ impl World {
                                 Upsert::Stale(current) => current,
                             };
                             self.report_unless(self.table.written(&KIND, key, stored, *since));
-                            self.hear(key, Some(stored.version()), 0);
+                            self.hear(number(key), stored.version());
                         }
                         Err(error) if error.is_away() => {
                             self.table.unwritten(&KIND, key, item, *since);
@@ -313,13 +354,8 @@ impl World {
             },
         }
         self.tell(format!("{name} is with the database: {:?}", self.stored()));
-        self.calls.lock().insert(index, call);
-    }
-
-    fn hear_all(&self, all: &LiveItems, before: [u64; 2]) {
-        for (key, before) in KEYS.iter().zip(before) {
-            self.hear(key, all.get(key).map(|item| item.version()), before);
-        }
+        let happened_at = self.history.lock().len() - 1;
+        self.calls.lock().insert(index, (call, Some(happened_at)));
     }
 
     fn report_unless(&self, is_safe: bool) {
@@ -359,7 +395,7 @@ impl World {
         while !self.calls.lock().is_empty() {
             self.proceed(0, 0);
         }
-        while *self.notices.lock() > 0 {
+        while !self.notices.lock().is_empty() {
             self.notice();
         }
         for _ in 0..10 {
@@ -405,6 +441,10 @@ fn number(key: &str) -> usize {
     KEYS.iter().position(|of| *of == key).expect("there are no others")
 }
 
+fn item(version: u64) -> Item {
+    Item::from_parts(version, false, format!(r#"{{"version":{version}}}"#)).expect("it is small")
+}
+
 fn versions(all: &LiveItems) -> Vec<(String, u64)> {
     let mut all: Vec<_> = all.iter().map(|(key, item)| (key.to_owned(), item.version())).collect();
     all.sort();
@@ -412,6 +452,14 @@ fn versions(all: &LiveItems) -> Vec<(String, u64)> {
 }
 
 impl Call {
+    fn writes(&self, to: &str) -> bool {
+        match self {
+            Self::Read { .. } | Self::ReadAll { .. } => false,
+            Self::Upsert { key, .. } => *key == to,
+            Self::Init { .. } => true,
+        }
+    }
+
     fn name(&self) -> String {
         match self {
             Self::Read { key, since, .. } => format!("read of {key} (since {since})"),
@@ -489,6 +537,7 @@ struct Case {
     keeps_everything: bool,
     has_capacity: bool,
     may_lower: bool,
+    may_fail: bool,
     decisions: Vec<[u8; 3]>,
 }
 
@@ -502,7 +551,7 @@ impl Case {
             capacity: self.has_capacity.then_some(1),
             missing_capacity: 100,
         };
-        let world = World::new(rules, self.may_lower, self.decisions.clone());
+        let world = World::new(rules, self.may_lower, self.may_fail, self.decisions.clone());
         let fault = world.run().err()?;
         Some(format!("{fault}\n{}", world.story.lock().join("\n")))
     }
@@ -547,10 +596,11 @@ proptest! {
 
     #[test]
     fn table_and_database_agree_in_the_end(
-        (is_lasting, keeps_everything, has_capacity, may_lower) in any::<(bool, bool, bool, bool)>(),
+        (is_lasting, keeps_everything, has_capacity) in any::<(bool, bool, bool)>(),
+        (may_lower, may_fail) in any::<(bool, bool)>(),
         decisions in prop::collection::vec(any::<[u8; 3]>(), 0..120),
     ) {
-        let case = Case { is_lasting, keeps_everything, has_capacity, may_lower, decisions };
+        let case = Case { is_lasting, keeps_everything, has_capacity, may_lower, may_fail, decisions };
         if case.fault().is_some() {
             let case = case.shortened();
             return Err(TestCaseError::fail(format!("{case:?}: {}", case.fault().unwrap_or_default())));

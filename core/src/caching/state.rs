@@ -52,6 +52,8 @@ pub(super) struct KindState {
     pub(super) aged_at: Moment,
     /// What set out before that may have been overtaken by something that nobody here knows.
     pub(super) doubted_at: Moment,
+    /// When the database was last known to have what readers were shown before it had it.
+    pub(super) settled_at: Moment,
     /// When an init replaced everything. What was read before that is of no use any more.
     pub(super) replaced_at: Moment,
     /// When anything of it changed.
@@ -145,11 +147,6 @@ impl State {
 }
 
 impl KindState {
-    /// The item or tombstone under that key, if it is known.
-    pub(super) fn item(&self, key: &str) -> Option<Item> {
-        self.items.known(key).and_then(|known| known.item()).cloned()
-    }
-
     pub(super) fn pending_items(&self) -> impl Iterator<Item = (&Arc<str>, &Item)> {
         self.items.all_known().filter_map(|(key, known)| Some((key, known.pending()?)))
     }

@@ -144,7 +144,8 @@ impl Table {
         self.change(|state| state.inits -= 1);
     }
 
-    /// The database has this under the key, or nothing. The answer for whoever has asked: newer, if newer is known.
+    /// The database has this under the key, or nothing. The answer for whoever has asked: that, or what readers are
+    /// shown although the database has not taken it.
     pub(super) fn read(&self, kind: &Kind, key: &str, item: Option<Item>, since: Moment) -> Option<Item> {
         if !self.is_caching() {
             return item;
@@ -157,18 +158,14 @@ impl Table {
         let answer = self.change(|state| {
             let (now, overlaps_init) = (state.now(), state.overlaps_init(kind, since));
             let of_kind = state.kind_mut(kind);
-            let is_unwritten = self.shows_what_is_unwritten(of_kind, key);
+            let is_unwritten = self.shows_what_is_unwritten(of_kind, key, since);
             if overlaps_init {
                 // Newer than what is known, perhaps, and older than what comes next.
                 of_kind.doubt(key, now);
-                return if is_unwritten { of_kind.item(key) } else { item };
+            } else {
+                self.merge(of_kind, key, News::Read(item.clone()), since, now);
             }
-            self.merge(of_kind, key, News::Read(item.clone()), since, now);
-            match of_kind.item(key) {
-                // The init that the database lacks has removed it.
-                None if self.is_behind(of_kind) => None,
-                known => known.or(item),
-            }
+            self.answer(of_kind, key, item, is_unwritten)
         });
         self.make_room_for(kind, key);
         answer
@@ -181,7 +178,7 @@ impl Table {
         !is_known && !state.overlaps_init(kind, since)
     }
 
-    /// The database has these, and no others. All that is live, newer where newer is known.
+    /// The database has these, and no others. The answer as for [`read`](Self::read).
     pub(super) fn read_all(&self, kind: &Kind, items: Items, since: Moment) -> LiveItems {
         if !self.is_caching() {
             return items.by_key.into_iter().collect();
@@ -189,52 +186,31 @@ impl Table {
         let all = self.change(|state| {
             let (now, overlaps_init) = (state.now(), state.overlaps_init(kind, since));
             let of_kind = state.kind_mut(kind);
-            let is_unwritten =
-                self.is_behind(of_kind) || self.is_lasting() && of_kind.pending_items().next().is_some();
+            let others = of_kind.items.all_known().map(|(key, _)| Arc::clone(key));
+            let others: Vec<_> = others.filter(|key| !items.by_key.contains_key(&**key)).collect();
+            let read = items.by_key.into_iter().map(|(key, item)| (Arc::from(key), Some(item)));
+            let mut differ = Vec::new();
+            for (key, item) in read.chain(others.into_iter().map(|key| (key, None))) {
+                let is_unwritten = self.shows_what_is_unwritten(of_kind, &key, since);
+                if !overlaps_init {
+                    self.merge(of_kind, &key, News::Read(item.clone()), since, now);
+                }
+                let answer = self.answer(of_kind, &key, item, is_unwritten);
+                if of_kind.items.known(&key).and_then(|known| known.item()) != answer.as_ref() {
+                    differ.push((key, answer));
+                }
+            }
             if overlaps_init {
                 // Each may be newer than what is known of it, and older than what comes next.
                 of_kind.age(now.at);
-                if self.is_behind(of_kind) {
-                    return of_kind.items.clone();
-                }
-                let mut all: LiveItems = items.by_key.into_iter().collect();
-                let is_shown = |(_, known): &(_, &Arc<Known>)| is_unwritten && known.pending().is_some();
-                for (key, known) in of_kind.items.all_known().filter(is_shown) {
-                    all.put(Arc::clone(key), Arc::clone(known));
-                }
-                return all;
+            } else {
+                of_kind.knows_all(Learnt { is_aged: now.is_aged || of_kind.doubted_at > since, ..now });
             }
-            // What the database says, as it says it, of what has to make room.
-            let raw = self.room.as_ref().map(|_| -> LiveItems {
-                items.by_key.iter().map(|(key, item)| (key.clone(), item.clone())).collect()
-            });
-            let before = std::mem::take(&mut of_kind.items);
-            let given = self.circumstances(of_kind, since, now);
-            let mut is_contradicted = false;
-            for (key, known) in before.all_known() {
-                if !items.by_key.contains_key(&**key)
-                    && let Some(known) = merge(Some(known), News::Read(None), &given)
-                {
-                    is_contradicted |= known.learnt().is_aged;
-                    of_kind.items.put(Arc::clone(key), known);
-                }
-            }
-            for (key, item) in items.by_key {
-                if let Some(known) = merge(before.known(&key), News::Read(Some(item.clone())), &given) {
-                    is_contradicted |= known.learnt().is_aged && known.item() != Some(&item);
-                    of_kind.items.put(key.into(), known);
-                }
-            }
-            of_kind.knows_all(given.now);
-            if is_contradicted {
-                of_kind.age(now.at);
-            }
-            let Some(raw) = raw else { return of_kind.items.clone() };
             let mut all = of_kind.items.clone();
-            let is_evicted = |(_, known): &(_, &Arc<Known>)| known.is_evicted();
-            for (key, _) in of_kind.items.all_known().filter(is_evicted) {
-                if let Some(known) = raw.known(key) {
-                    all.put(Arc::clone(key), Arc::clone(known));
+            for (key, answer) in differ {
+                match answer {
+                    Some(item) => all.put(key, Arc::new(Known::from(item))),
+                    None => all.remove(&key),
                 }
             }
             all
@@ -584,6 +560,10 @@ impl Table {
             News::Unwritten(_) => None,
         };
         let known = merge(of_kind.items.known(key), news, &given);
+        let is_pending = |known: Option<&Arc<Known>>| known.is_some_and(|known| known.pending().is_some());
+        if is_pending(of_kind.items.known(key)) && !is_pending(known.as_ref()) {
+            of_kind.settled_at = now.at;
+        }
         match known.and_then(|known| if self.is_caching() { Some(known) } else { known.only_pending() }) {
             Some(known) => of_kind.items.put(key.into(), known),
             None => of_kind.items.remove(key),
@@ -607,10 +587,22 @@ impl Table {
         self.rules.is_lasting && self.is_caching()
     }
 
-    /// Whether readers of this key are shown what the database has not taken.
-    fn shows_what_is_unwritten(&self, of_kind: &KindState, key: &str) -> bool {
-        let is_pending = of_kind.items.known(key).is_some_and(|known| known.pending().is_some());
-        self.is_behind(of_kind) || self.is_lasting() && is_pending
+    /// What somebody is told who has read this under the key.
+    fn answer(&self, of_kind: &KindState, key: &str, item: Option<Item>, is_unwritten: bool) -> Option<Item> {
+        match of_kind.items.known(key) {
+            Some(known) if is_unwritten => known.newest().or(item),
+            // What was decoded of it is there already.
+            Some(known) if known.item() == item.as_ref() => known.item().cloned(),
+            // The init that the database lacks has removed it.
+            None if self.is_behind(of_kind) => None,
+            _ => item,
+        }
+    }
+
+    /// Whether readers of this key are shown what the database has not taken, or had not at that moment.
+    fn shows_what_is_unwritten(&self, of_kind: &KindState, key: &str, since: Moment) -> bool {
+        let is_pending = || of_kind.items.known(key).is_some_and(|known| known.pending().is_some());
+        self.is_behind(of_kind) || self.is_lasting() && (of_kind.settled_at > since || is_pending())
     }
 
     /// Whether readers are shown an init of this kind that the database has not taken.
