@@ -59,6 +59,31 @@ pub fn segment(key: &str, version: u64, included: &[&str]) -> Value {
     })
 }
 
+/// A flag that gives `value` to so many of 100 000 users, and `off` to the rest.
+#[must_use]
+pub fn flag_with_rollout(key: &str, version: u64, value: &str, weight: u32) -> Value {
+    let mut flag = flag(key, version, value);
+    flag["fallthrough"] = json!({"rollout": {"variations": [
+        {"variation": 1, "weight": weight},
+        {"variation": 0, "weight": 100_000 - weight},
+    ]}});
+    flag
+}
+
+/// A segment that this user is in, if the user is among so many of 100 000.
+#[must_use]
+pub fn segment_with_weight(key: &str, version: u64, user: &str, weight: u32) -> Value {
+    let mut segment = segment(key, version, &[]);
+    segment["rules"] = json!([{
+        "id": "some",
+        "weight": weight,
+        "clauses": [{
+            "contextKind": "user", "attribute": "key", "op": "in", "values": [user], "negate": false,
+        }],
+    }]);
+    segment
+}
+
 /// A Big Segment.
 #[must_use]
 pub fn big_segment(key: &str, version: u64, generation: u64) -> Value {

@@ -4,7 +4,9 @@ use std::any::Any;
 
 use flagstore_core::Kind;
 use flagstore_peers::database::Database;
-use flagstore_peers::flags::{environment, flag, flag_of_segment, segment};
+use flagstore_peers::flags::{
+    environment, flag, flag_of_segment, flag_with_rollout, segment, segment_with_weight,
+};
 use flagstore_peers::peer::{Evaluation, Peer};
 use flagstore_peers::upstream::Upstream;
 use serde_json::{Value, json};
@@ -40,6 +42,16 @@ const CHECKS: &[(&str, &str, Option<&str>)] = &[
     ("a segment", "targeted", Some("member")),
     ("an updated segment", "targeted-later", Some("member")),
     ("a deleted segment", "targeted-no-more", Some("other")),
+    ("a rollout", "share", Some("v1")),
+    ("an updated rollout", "share-later", Some("v2")),
+    ("a segment's weight", "weighted", Some("member")),
+    ("an updated segment's weight", "weighted-later", Some("member")),
+];
+
+/// The same, of flags whose values are numbers: fractions that are off by the last digit if they are read carelessly.
+const NUMBERS: &[(&str, &str, f64)] = &[
+    ("a fraction", "fraction", 130.653_316_326_530_61),
+    ("an updated fraction", "fraction-later", 130.653_316_326_530_61),
 ];
 
 pub(crate) const BEYOND: &str = "a character beyond the basic plane";
@@ -58,6 +70,12 @@ pub(crate) struct Difference {
     pub(crate) check: &'static str,
     expected: String,
     found: String,
+}
+
+/// All of them, with the value as JSON.
+fn checks() -> impl Iterator<Item = (&'static str, &'static str, Option<Value>)> {
+    let texts = CHECKS.iter().map(|(check, flag, value)| (*check, *flag, value.map(Value::from)));
+    texts.chain(NUMBERS.iter().map(|(check, flag, value)| (*check, *flag, Some(json!(value)))))
 }
 
 fn at_first() -> Value {
@@ -86,9 +104,29 @@ fn at_first() -> Value {
         flag_of_segment("targeted", 1, "staff"),
         flag_of_segment("targeted-later", 1, "later"),
         flag_of_segment("targeted-no-more", 1, "no-more"),
+        // Of 100 000 users, this one is the 57 193rd by "share", and the 19 981st by "share-later".
+        flag_with_rollout("share", 1, "v1", 60_000),
+        flag_with_rollout("share-later", 1, "v1", 0),
+        flag_of_segment("weighted", 1, "share"),
+        flag_of_segment("weighted-later", 1, "share-later"),
+        number("fraction", 1),
+        flag("fraction-later", 1, "v1"),
     ];
-    let segments = [segment("staff", 1, &[USER]), segment("later", 1, &[]), segment("no-more", 1, &[USER])];
+    let segments = [
+        segment("staff", 1, &[USER]),
+        segment("later", 1, &[]),
+        segment("no-more", 1, &[USER]),
+        segment_with_weight("share", 1, USER, 60_000),
+        segment_with_weight("share-later", 1, USER, 0),
+    ];
     environment(flags, segments)
+}
+
+/// A flag whose value is the fraction.
+fn number(key: &str, version: u64) -> Value {
+    let mut flag = flag(key, version, "");
+    flag["variations"][1] = json!(NUMBERS[0].2);
+    flag
 }
 
 /// Tells the writer everything, and returns when it has written everything.
@@ -117,6 +155,9 @@ pub(crate) fn tell(writer: &dyn Peer, database: &Database) -> Result<Told, Strin
     patch(flag("revived", 7, "v7"));
     upstream.patch(&Kind::SEGMENTS, segment("later", 2, &[USER]));
     upstream.delete(&Kind::SEGMENTS, "no-more", 2);
+    upstream.patch(&Kind::SEGMENTS, segment_with_weight("share-later", 2, USER, 60_000));
+    patch(flag_with_rollout("share-later", 2, "v2", 60_000));
+    patch(number("fraction-later", 2));
     patch(flag(END, 1, "v1"));
     database.wait_for_item(&Kind::FEATURES, END, 1)?;
     Ok(Told { _writing: Box::new((writing, upstream)) })
@@ -133,7 +174,7 @@ impl Told {
 
     #[expect(clippy::unused_self, reason = "only what was told can be checked")]
     pub(crate) fn checks(&self) -> usize {
-        CHECKS.len() + 1
+        checks().count() + 1
     }
 
     /// What the reader does not find as it is.
@@ -143,15 +184,15 @@ impl Told {
         reader: &dyn Peer,
         database: &Database,
     ) -> Result<Vec<Difference>, String> {
-        let flags: Vec<_> = CHECKS.iter().map(|(_, flag, _)| *flag).collect();
+        let flags: Vec<_> = checks().map(|(_, flag, _)| flag).collect();
         let found = reader.evaluate(database, &flags, USER)?;
         let mut differences = Vec::new();
-        for (check, flag, value) in CHECKS {
+        for (check, flag, value) in checks() {
             let expected = match value {
-                Some(value) => Evaluation { value: json!(value), ..Evaluation::default() },
+                Some(value) => Evaluation { value, ..Evaluation::default() },
                 None => Evaluation { error: Some("FLAG_NOT_FOUND".to_owned()), ..Evaluation::default() },
             };
-            let found = &found.results[*flag];
+            let found = &found.results[flag];
             if *found != expected {
                 differences.push(Difference {
                     check,
@@ -161,7 +202,7 @@ impl Told {
             }
         }
         let mut expected: Vec<&str> =
-            CHECKS.iter().filter(|(_, _, value)| value.is_some()).map(|(_, flag, _)| *flag).collect();
+            checks().filter(|(_, _, value)| value.is_some()).map(|(_, flag, _)| flag).collect();
         expected.push(END);
         expected.sort_unstable();
         let all: Vec<&String> = found.all.keys().collect();
