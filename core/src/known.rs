@@ -118,6 +118,15 @@ impl Known {
         matches!(self.value, Value::Evicted(_))
     }
 
+    /// Whether readers are shown this item, or were, before it had to make room.
+    pub(crate) fn is_of(&self, item: &Item) -> bool {
+        match &self.value {
+            Value::Item(known) => known == item,
+            Value::Evicted(version) => *version == item.version(),
+            Value::Nothing => false,
+        }
+    }
+
     fn version(&self) -> Option<u64> {
         match &self.value {
             Value::Item(item) => Some(item.version()),
@@ -169,9 +178,28 @@ impl Known {
         Self::new(Value::Item(item), learnt, None)
     }
 
+    /// What of it came in since then.
+    pub(crate) fn part_since(&self, since: Moment) -> Option<Arc<Self>> {
+        let pending = self.pending.clone().filter(|pending| pending.at > since);
+        if self.is_overtaken(since) && !matches!(self.value, Value::Nothing) {
+            return Some(Self::new(self.value.clone(), self.learnt, pending));
+        }
+        let learnt = Learnt { at: self.learnt.at.min(since), ..self.learnt };
+        pending.map(|pending| Self::new(Value::Nothing, learnt, Some(pending)))
+    }
+
+    /// What is known of a key now, and what was pending here still is.
+    pub(crate) fn pending_over(&self, known: Option<&Arc<Self>>, now: Learnt) -> Arc<Self> {
+        let (value, learnt) =
+            known.map_or((Value::Nothing, now), |known| (known.value.clone(), known.learnt));
+        Self::new(value, learnt, self.pending.clone())
+    }
+
     /// What is known of a key, and that this item has to be written there once more.
     pub(crate) fn to_be_written(known: Option<&Arc<Self>>, item: &Item, now: Learnt) -> Arc<Self> {
-        let pending = newer_pending(known.and_then(|known| known.pending.as_ref()), item, now.at);
+        let pending = known.and_then(|known| known.pending.clone());
+        let pending = pending.filter(|pending| pending.item.version() >= item.version());
+        let pending = pending.or_else(|| Some(PendingItem { item: item.clone(), at: now.at }));
         match known {
             Some(known) => Self::new(known.value.clone(), known.learnt, pending),
             None => Self::new(Value::Nothing, now, pending),
@@ -208,6 +236,8 @@ pub(crate) struct Circumstances {
     pub(crate) is_lasting: bool,
     /// Whether the database is known to lack an init that readers are shown.
     pub(crate) is_behind: bool,
+    /// Whether an init may take away what the database has, or may have: one is to be written, or was under way.
+    pub(crate) may_be_undone: bool,
 }
 
 /// What is known of a key after this news. The one place where versions are compared.
@@ -232,22 +262,30 @@ pub(crate) fn merge(known: Option<&Arc<Known>>, news: News, given: &Circumstance
     // No version at all is lower than any.
     let compared = item.as_ref().map(Item::version).cmp(&version);
     if !is_stored {
-        if compared.is_le() {
+        let is_certain = !given.may_be_undone
+            && known.is_some_and(|known| !known.learnt.is_aged && known.pending.is_none());
+        if compared.is_le() && is_certain {
             return known.cloned();
         }
+        // Readers go on with what is newer, also if it is in doubt.
+        let shows_it = given.is_lasting && compared.is_gt();
         let value = match known {
-            _ if given.is_lasting => item.clone().map_or(Value::Nothing, Value::Item),
+            _ if shows_it => item.clone().map_or(Value::Nothing, Value::Item),
             Some(known) => known.value.clone(),
             None => Value::Nothing,
         };
-        let learnt = known.filter(|_| !given.is_lasting).map_or(given.now, |known| known.learnt);
-        let pending = item.and_then(|item| newer_pending(pending, &item, given.now.at));
+        let learnt = known.filter(|_| !shows_it).map_or(given.now, |known| known.learnt);
+        let pending = pending
+            .filter(|pending| Some(pending.item.version()) > item.as_ref().map(Item::version))
+            .cloned()
+            .or_else(|| item.map(|item| PendingItem { item, at: given.now.at }));
         return Some(Known::new(value, learnt, pending));
     }
-    // What the database has, it need not be given again.
-    let still_pending = pending
-        .filter(|pending| item.as_ref().is_none_or(|item| item.version() < pending.item.version()))
-        .cloned();
+    // What the database has, and keeps, it need not be given again.
+    let is_there = |pending: &PendingItem| {
+        !given.may_be_undone && item.as_ref().is_some_and(|item| item.version() >= pending.item.version())
+    };
+    let still_pending = pending.filter(|pending| !is_there(pending)).cloned();
     let counts = compared.is_gt() || !is_overtaken && (compared.is_eq() || !is_unwritten);
     match (counts, item) {
         (true, Some(item)) => {
@@ -261,14 +299,6 @@ pub(crate) fn merge(known: Option<&Arc<Known>>, news: News, given: &Circumstance
             known.and_then(|known| known.settled(given.now.at))
         }
         (false, _) => known.cloned(),
-    }
-}
-
-/// What is pending after the database has not answered to this one.
-fn newer_pending(pending: Option<&PendingItem>, item: &Item, at: Moment) -> Option<PendingItem> {
-    match pending {
-        Some(pending) if pending.item.version() > item.version() => Some(pending.clone()),
-        _ => Some(PendingItem { item: item.clone(), at }),
     }
 }
 
@@ -289,7 +319,13 @@ mod tests {
     }
 
     fn given(since: Moment, now: Moment) -> Circumstances {
-        Circumstances { since, now: Learnt::at(now), is_lasting: false, is_behind: false }
+        Circumstances {
+            since,
+            now: Learnt::at(now),
+            is_lasting: false,
+            is_behind: false,
+            may_be_undone: false,
+        }
     }
 
     fn read(version: u64) -> News {

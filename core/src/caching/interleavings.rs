@@ -22,10 +22,33 @@ const KEYS: [&str; 2] = ["a", "b"];
 
 /// A call that is under way.
 enum Call {
-    Read { key: &'static str, since: Moment, before: Before, answer: Option<Option<Item>> },
-    ReadAll { since: Moment, before: Before, answer: Option<Items> },
-    Upsert { key: &'static str, item: Item, since: Moment, answer: Option<Result<Upsert, StoreError>> },
-    Init { all_data: AllData, since: Moment, answer: Option<Result<(), StoreError>> },
+    Read {
+        key: &'static str,
+        since: Moment,
+        before: Before,
+        answer: Option<Option<Item>>,
+    },
+    ReadAll {
+        since: Moment,
+        before: Before,
+        answer: Option<Items>,
+    },
+    /// With how many inits had begun, if all of them had ended.
+    Upsert {
+        key: &'static str,
+        item: Item,
+        since: Moment,
+        inits: Option<usize>,
+        answer: Option<Result<Upsert, StoreError>>,
+    },
+    /// The same, and with the versions that were written before it set out, by key.
+    Init {
+        all_data: AllData,
+        since: Moment,
+        inits: Option<usize>,
+        before: [Vec<u64>; 2],
+        answer: Option<Result<(), StoreError>>,
+    },
 }
 
 /// What there was when a read set out, by key.
@@ -35,6 +58,52 @@ struct Before {
     heard: [u64; 2],
     /// The oldest moment of the database that may be the answer: all that happened until then was answered, or noticed.
     oldest: [usize; 2],
+}
+
+/// What is to be there in the end, if the database neither refuses anything nor loses it.
+#[derive(Default)]
+struct Due {
+    /// How many inits have begun.
+    inits: usize,
+    under_way: usize,
+    /// The versions whose updates have ended, by key.
+    ended: [Vec<u64>; 2],
+    /// The highest version that was written since the last init, by key, unless the answer was that there is a newer one.
+    at_least: [u64; 2],
+    /// What the last init has removed.
+    removed: Option<[Vec<u64>; 2]>,
+}
+
+impl Due {
+    fn inits(&self) -> Option<usize> {
+        (self.under_way == 0).then_some(self.inits)
+    }
+
+    fn begin_init(&mut self) {
+        (self.inits, self.under_way) = (self.inits + 1, self.under_way + 1);
+        (self.at_least, self.removed) = ([0, 0], None);
+    }
+
+    fn end_upsert(&mut self, key: usize, version: u64, is_stale: bool, inits: Option<usize>) {
+        self.ended[key].push(version);
+        if !is_stale && inits.is_some() && inits == self.inits() {
+            self.at_least[key] = self.at_least[key].max(version);
+        }
+    }
+
+    fn end_init(&mut self, versions: [u64; 2], is_done: bool, inits: Option<usize>, before: &[Vec<u64>; 2]) {
+        self.under_way -= 1;
+        // Another one that overlapped it may have been the last.
+        if inits.is_some() && inits.map(|inits| inits + 1) == self.inits() {
+            for (at_least, version) in self.at_least.iter_mut().zip(versions) {
+                *at_least = version.max(*at_least);
+            }
+            self.removed = is_done.then(|| before.clone());
+            for (removed, version) in self.removed.iter_mut().flatten().zip(versions) {
+                removed.retain(|removed| *removed != version);
+            }
+        }
+    }
 }
 
 /// A table, its database, and what goes on between them.
@@ -55,13 +124,13 @@ struct World {
     story: Mutex<Vec<String>>,
     /// The highest version that was answered to anybody, by key.
     heard: Mutex<[u64; 2]>,
-    /// The highest version that anybody has tried to write, by key.
-    tried: Mutex<[u64; 2]>,
+    due: Mutex<Due>,
     /// The first answer that was older than one before.
     fault: Mutex<Option<String>>,
-    /// Whether there are inits, refusals and losses, after which a version may be lower than before: so whether what is
-    /// answered goes up, and whether all that was tried is there in the end, is looked at without them.
-    may_lower: bool,
+    /// Whether there are inits. If not, what is answered goes up.
+    has_inits: bool,
+    /// Whether the database refuses and loses data, and others do inits. If not, what is due is there in the end.
+    has_accidents: bool,
     /// Whether values have to make room.
     makes_room: bool,
     /// Whether the database fails. If not, each answer has to be what it had while the question was open.
@@ -69,7 +138,11 @@ struct World {
 }
 
 impl World {
-    fn new(rules: Rules, may_lower: bool, may_fail: bool, decisions: Vec<[u8; 3]>) -> Self {
+    fn new(
+        rules: Rules,
+        (has_inits, has_accidents, may_fail): (bool, bool, bool),
+        decisions: Vec<[u8; 3]>,
+    ) -> Self {
         let makes_room = rules.capacity.is_some();
         Self {
             table: Table::new(rules, true, &Arc::new(Counters::default())),
@@ -82,9 +155,10 @@ impl World {
             is_reported: Mutex::new(false),
             story: Mutex::default(),
             heard: Mutex::default(),
-            tried: Mutex::default(),
+            due: Mutex::default(),
             fault: Mutex::default(),
-            may_lower,
+            has_inits,
+            has_accidents,
             makes_room,
             may_fail,
         }
@@ -122,7 +196,7 @@ impl World {
         let (version, key) = (version.unwrap_or(0), number(key));
         let may_be = if self.may_fail {
             // What was shown before the database had it, and had to make room since, nobody can show again.
-            self.may_lower || self.makes_room || before.heard[key] <= version
+            self.has_inits || self.has_accidents || self.makes_room || before.heard[key] <= version
         } else {
             let is_lowered = self.notices.lock().iter().any(|(_, may_lower)| *may_lower);
             is_lowered
@@ -167,7 +241,7 @@ impl World {
         let (what_happens, result) = match decision % 8 {
             5 if self.may_fail => ("is away for", error(ErrorKind::Unavailable)),
             6 if self.may_fail => ("takes in silence", write().and(error(ErrorKind::Timeout))),
-            7 if self.may_fail && self.may_lower => ("refuses", error(ErrorKind::Other)),
+            7 if self.may_fail && self.has_accidents => ("refuses", error(ErrorKind::Other)),
             _ => ("takes", write()),
         };
         self.happened();
@@ -177,7 +251,7 @@ impl World {
 
     /// An init, of which one item may be too large: of that the database keeps what it had.
     fn init_but_for(&self, all_data: &AllData, outcome: usize) -> Result<(), StoreError> {
-        let too_large = if self.may_lower && outcome % 8 == 4 { Some(KEYS[0]) } else { None };
+        let too_large = if self.has_accidents && outcome % 8 == 4 { Some(KEYS[0]) } else { None };
         let database = self.database();
         let mut items: Vec<_> =
             all_data.shared_items(&KIND).map(|(key, item)| (key.to_string(), item.clone())).collect();
@@ -218,12 +292,22 @@ impl World {
             }
             2 | 3 => {
                 let item = self.next_item();
-                self.tried.lock()[number(key)] = item.version();
-                self.begin(Call::Upsert { key, item, since: self.table.moment(), answer: None });
+                let inits = self.due.lock().inits();
+                self.begin(Call::Upsert { key, item, since: self.table.moment(), inits, answer: None });
             }
-            4 if self.may_lower => {
+            4 if self.has_inits => {
                 let all_data = self.next_init(which, outcome);
-                self.begin(Call::Init { all_data, since: self.table.begin_init(), answer: None });
+                let mut due = self.due.lock();
+                let (inits, before) = (due.inits(), due.ended.clone());
+                due.begin_init();
+                drop(due);
+                self.begin(Call::Init {
+                    all_data,
+                    since: self.table.begin_init(),
+                    inits,
+                    before,
+                    answer: None,
+                });
             }
             5 => {
                 let item = self.next_item();
@@ -240,13 +324,13 @@ impl World {
                 self.tell("all are put in doubt".to_owned());
                 self.table.age_kind(&KIND);
             }
-            8 if which % 4 == 2 && self.may_lower => {
+            8 if which % 4 == 2 && self.has_accidents => {
                 let all_data = self.next_init(outcome, outcome / 4);
                 self.tell(format!("others do an init of {:?}", of_init(&all_data)));
                 self.database().init(&all_data).expect("it is in memory");
                 self.happened_elsewhere(true);
             }
-            8 if which % 4 == 3 && self.may_lower && self.may_fail => {
+            8 if which % 4 == 3 && self.has_accidents && self.may_fail => {
                 self.tell("the database loses its data".to_owned());
                 *self.database.lock() = MemoryStore::new();
                 self.happened_elsewhere(true);
@@ -309,20 +393,23 @@ impl World {
                     return;
                 }
             },
-            Call::Upsert { key, item, since, answer } => match answer.take() {
+            Call::Upsert { key, item, since, inits, answer } => match answer.take() {
                 None => {
                     let result = self.write(&name, outcome, || self.database().upsert(&KIND, key, item));
                     *answer = Some(result);
                 }
                 Some(result) => {
                     self.tell(format!("{name} has its answer"));
+                    let is_stale = matches!(result, Ok(Upsert::Stale(_)));
+                    self.due.lock().end_upsert(number(key), item.version(), is_stale, *inits);
                     match result {
                         Ok(upsert) => {
-                            let stored = match &upsert {
-                                Upsert::Applied => item,
-                                Upsert::Stale(current) => current,
+                            let (stored, is_applied) = match &upsert {
+                                Upsert::Applied => (&*item, true),
+                                Upsert::Stale(current) => (current, false),
                             };
-                            self.report_unless(self.table.written(&KIND, key, stored, *since));
+                            let is_safe = self.table.written(&KIND, key, stored, is_applied, *since);
+                            self.report_unless(is_safe);
                             self.hear(number(key), stored.version());
                         }
                         Err(error) if error.is_away() => {
@@ -334,10 +421,14 @@ impl World {
                     return;
                 }
             },
-            Call::Init { all_data, since, answer } => match answer.take() {
+            Call::Init { all_data, since, inits, before, answer } => match answer.take() {
                 None => *answer = Some(self.write(&name, outcome, || self.init_but_for(all_data, outcome))),
                 Some(result) => {
                     self.tell(format!("{name} has its answer"));
+                    let items = of_init(all_data);
+                    let version =
+                        |key| items.iter().find(|(of, _)| *of == key).map_or(0, |(_, version)| *version);
+                    self.due.lock().end_init(KEYS.map(version), result.is_ok(), *inits, before);
                     match result {
                         Ok(()) => self.report_unless(self.table.initialized(all_data, &[], *since)),
                         Err(error) if error.kind() == ErrorKind::TooLarge => {
@@ -411,13 +502,16 @@ impl World {
         }
         let stored = self.stored();
         for key in KEYS {
-            let tried = self.tried.lock()[number(key)];
-            if !self.may_lower
-                && stored.iter().find(|(of, _)| of == key).map_or(0, |(_, version)| *version) < tried
-            {
-                return Err(format!("v{tried} of {key} is lost"));
-            }
             let version = stored.iter().find(|(of, _)| of == key).map(|(_, version)| *version);
+            let due = self.due.lock();
+            let at_least = due.at_least[number(key)];
+            if !self.has_accidents && version.unwrap_or(0) < at_least {
+                return Err(format!("v{at_least} of {key} is lost"));
+            }
+            let mut removed = due.removed.iter().flat_map(|removed| &removed[number(key)]);
+            if !self.has_accidents && removed.any(|removed| Some(*removed) == version) {
+                return Err(format!("v{version:?} of {key} is back"));
+            }
             if let Look::Fresh(known) = self.table.look(&KIND, key, |_, item| item.version())
                 && known != version
             {
@@ -536,7 +630,8 @@ struct Case {
     is_lasting: bool,
     keeps_everything: bool,
     has_capacity: bool,
-    may_lower: bool,
+    has_inits: bool,
+    has_accidents: bool,
     may_fail: bool,
     decisions: Vec<[u8; 3]>,
 }
@@ -551,7 +646,8 @@ impl Case {
             capacity: self.has_capacity.then_some(1),
             missing_capacity: 100,
         };
-        let world = World::new(rules, self.may_lower, self.may_fail, self.decisions.clone());
+        let world =
+            World::new(rules, (self.has_inits, self.has_accidents, self.may_fail), self.decisions.clone());
         let fault = world.run().err()?;
         Some(format!("{fault}\n{}", world.story.lock().join("\n")))
     }
@@ -597,10 +693,10 @@ proptest! {
     #[test]
     fn table_and_database_agree_in_the_end(
         (is_lasting, keeps_everything, has_capacity) in any::<(bool, bool, bool)>(),
-        (may_lower, may_fail) in any::<(bool, bool)>(),
+        (has_inits, has_accidents, may_fail) in any::<(bool, bool, bool)>(),
         decisions in prop::collection::vec(any::<[u8; 3]>(), 0..120),
     ) {
-        let case = Case { is_lasting, keeps_everything, has_capacity, may_lower, may_fail, decisions };
+        let case = Case { is_lasting, keeps_everything, has_capacity, has_inits, has_accidents, may_fail, decisions };
         if case.fault().is_some() {
             let case = case.shortened();
             return Err(TestCaseError::fail(format!("{case:?}: {}", case.fault().unwrap_or_default())));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::state::{ByKey, PendingInit};
 use super::table::Table;
+use crate::known::Moment;
 use crate::{AllData, ErrorKind, FeatureStoreCore, Item, Kind, StoreError, Upsert};
 
 /// How often it looks for what has become pending meanwhile, before it leaves that to the next probe.
@@ -39,6 +40,7 @@ pub(super) fn recover(table: &Table, core: &dyn FeatureStoreCore) -> Result<bool
 fn write_inits(table: &Table, core: &dyn FeatureStoreCore) -> Result<(), StoreError> {
     // Again before it looks: what is acknowledged from now on may be overwritten.
     let _restoring = Note::of(table, Table::restoring);
+    let since = table.moment();
     let pending = table.pending();
     let is_initialized = core.is_initialized()?;
     let mut missing = Vec::new();
@@ -60,7 +62,7 @@ fn write_inits(table: &Table, core: &dyn FeatureStoreCore) -> Result<(), StoreEr
         return Ok(());
     }
     // Also if it brought nothing at all: then it marks the store initialized.
-    write_init(table, core, missing)
+    write_init(table, core, missing, since)
 }
 
 /// Whether the database has each item of this init, or a newer one, and none that the init removed.
@@ -83,13 +85,13 @@ enum Stored {
     Goes,
 }
 
-/// Writes an init of these kinds.
+/// Writes an init of these kinds, which was pending at that moment.
 fn write_init(
     table: &Table,
     core: &dyn FeatureStoreCore,
     kinds: Vec<(Kind, ByKey, Stored)>,
+    since: Moment,
 ) -> Result<(), StoreError> {
-    let since = table.moment();
     let mut all_data = AllData::new();
     for (kind, items, rule) in kinds {
         let mut items: HashMap<_, _> = items.into_iter().collect();

@@ -221,13 +221,31 @@ impl Table {
 
     /// The database has this item: it took the update, or has refused it for this. False if a recovery that ended
     /// meanwhile may have put something older in its place, so that it is pending.
-    pub(super) fn written(&self, kind: &Kind, key: &str, item: &Item, since: Moment) -> bool {
+    pub(super) fn written(
+        &self,
+        kind: &Kind,
+        key: &str,
+        item: &Item,
+        is_applied: bool,
+        since: Moment,
+    ) -> bool {
         let restoring = self.change(|state| {
             let (now, restoring) = (state.now(), state.restoring);
+            let before = state.kind(kind).and_then(|of_kind| of_kind.items.known(key)).cloned();
             let of_kind = self.has_written(state, kind, key, item, since);
-            // An init that is to be written, or was written meanwhile, takes it away again.
-            if restoring.overlaps(since) || of_kind.pending_init.is_some() {
-                let known = Known::to_be_written(of_kind.items.known(key), item, now);
+            // An init from before it that is to be written, or was written meanwhile, takes it away again.
+            let follows_init = of_kind.pending_init.as_ref().is_some_and(|init| init.at <= since);
+            let known = of_kind.items.known(key);
+            let is_lost = if is_applied {
+                follows_init || restoring.overlaps(since)
+            } else {
+                follows_init && known.is_some_and(|known| known.is_of(item))
+            };
+            if is_lost {
+                let known = match before {
+                    Some(before) if before.pending() == Some(item) => before.pending_over(known, now),
+                    _ => Known::to_be_written(known, item, now),
+                };
                 of_kind.items.put(key.into(), known);
             }
             restoring
@@ -252,6 +270,7 @@ impl Table {
     ) -> &'a mut KindState {
         let (now, overlaps_init) = (state.now(), state.overlaps_init(kind, since));
         let of_kind = state.kind_mut(kind);
+        let now = Learnt { is_aged: now.is_aged || overlaps_init, ..now };
         self.merge(of_kind, key, News::Written(item.clone()), since, now);
         if overlaps_init {
             of_kind.doubt(key, now);
@@ -315,14 +334,22 @@ impl Table {
             let now = Learnt { is_aged: state.inits > 0, ..state.now() };
             for (kind, _) in all_data.kinds() {
                 let of_kind = state.kind_mut(kind);
+                // The init that was pending has come after what was pending before it.
+                let init = of_kind.pending_init.as_ref().filter(|init| init.at <= since);
+                let init_at = init.map_or(0, |init| init.at);
+                let is_pending = |(_, known): &(_, &Arc<Known>)| known.is_pending_since(init_at);
+                let pending = of_kind.items.all_known().filter(is_pending);
                 let pending: Vec<_> =
-                    of_kind.pending_items().map(|(key, item)| (Arc::clone(key), item.clone())).collect();
+                    pending.map(|(key, known)| (Arc::clone(key), Arc::clone(known))).collect();
                 self.replace(of_kind, kind, all_data, too_large, since, now);
-                // What is pending and newer has to be written all the same.
-                for (key, item) in pending {
-                    let stored = of_kind.items.known(&key).and_then(|known| known.item());
-                    if stored.is_none_or(|stored| stored.version() < item.version()) {
-                        let known = Known::to_be_written(of_kind.items.known(&key), &item, now);
+                // What is pending and newer has to be written all the same, and what another init will take away.
+                for (key, before) in pending {
+                    let stored = of_kind.items.known(&key);
+                    let certain = stored.filter(|stored| !stored.learnt().is_aged);
+                    let is_newer = certain.and_then(|stored| stored.item()).map(Item::version)
+                        < before.pending().map(Item::version);
+                    if is_newer || of_kind.pending_init.is_some() {
+                        let known = before.pending_over(stored, now);
                         of_kind.items.put(key, known);
                     }
                 }
@@ -379,20 +406,21 @@ impl Table {
         for (key, item) in items.filter(|(key, _)| self.is_caching() && !is_too_large(key)) {
             of_kind.items.put(Arc::clone(key), Known::initial(item.clone(), learnt));
         }
-        let given = Circumstances { since, now: learnt, is_lasting: false, is_behind: false };
+        let given =
+            Circumstances { since, now: learnt, is_lasting: false, is_behind: false, may_be_undone: false };
         for (key, known) in before.all_known() {
-            if known.is_overtaken(since) {
-                let initial = of_kind.items.known(key).and_then(|known| known.item()).cloned();
-                if let Some(known) = merge(Some(known), News::Read(initial), &given) {
-                    of_kind.items.put(Arc::clone(key), known.aged());
-                }
+            if let Some(known) = known.part_since(since) {
+                let initial = of_kind.items.known(key);
+                let known = if known.is_overtaken(since) {
+                    let initial = initial.and_then(|known| known.item()).cloned();
+                    merge(Some(&known), News::Read(initial), &given).unwrap_or(known)
+                } else {
+                    known.pending_over(initial, learnt)
+                };
+                of_kind.items.put(Arc::clone(key), known.aged());
                 is_doubted = true;
             } else if is_too_large(key) {
                 of_kind.items.put(Arc::clone(key), known.aged());
-            } else if let Some(item) = known.pending().filter(|_| known.is_pending_since(since)) {
-                let known = Known::to_be_written(of_kind.items.known(key), item, learnt);
-                of_kind.items.put(Arc::clone(key), known.aged());
-                is_doubted = true;
             }
         }
         of_kind.knows_all(Learnt { is_aged: is_doubted, ..now });
@@ -568,18 +596,24 @@ impl Table {
             Some(known) => of_kind.items.put(key.into(), known),
             None => of_kind.items.remove(key),
         }
-        if let Some(known) = of_kind.items.known(key).filter(|known| known.learnt().is_aged) {
+        let known = of_kind.items.known(key);
+        let is_aged = known.is_some_and(|known| known.learnt().is_aged);
+        let differs = heard.is_some_and(|heard| known.and_then(|known| known.item()) != heard.as_ref());
+        if is_aged {
             of_kind.all = of_kind.all.map(Learnt::aged);
+        }
+        if differs && (is_aged || given.now.is_aged) {
             // Whoever asks from now on must not be told by a read that set out before this was heard.
-            if heard.is_some_and(|heard| known.item() != heard.as_ref()) {
-                of_kind.doubt(key, now);
-            }
+            of_kind.doubt(key, now);
         }
     }
 
     fn circumstances(&self, of_kind: &KindState, since: Moment, now: Learnt) -> Circumstances {
+        // Now is in doubt where an init is under way, or was.
+        let (is_lasting, may_be_undone) = (self.is_lasting(), now.is_aged || of_kind.pending_init.is_some());
+        let is_behind = is_lasting && of_kind.pending_init.is_some();
         let now = Learnt { is_aged: now.is_aged || of_kind.doubted_at > since, ..now };
-        Circumstances { since, now, is_lasting: self.is_lasting(), is_behind: self.is_behind(of_kind) }
+        Circumstances { since, now, is_lasting, is_behind, may_be_undone }
     }
 
     /// Whether readers go on with what the database has not taken.

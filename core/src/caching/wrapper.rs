@@ -314,11 +314,11 @@ impl Shared {
         let since = self.table.moment();
         match self.core.upsert(kind, key, item) {
             Ok(upsert) => {
-                let stored = match &upsert {
-                    Upsert::Applied => item,
-                    Upsert::Stale(current) => current,
+                let (stored, is_applied) = match &upsert {
+                    Upsert::Applied => (item, true),
+                    Upsert::Stale(current) => (current, false),
                 };
-                self.report_unless(self.table.written(kind, key, stored, since));
+                self.report_unless(self.table.written(kind, key, stored, is_applied, since));
                 Ok(upsert)
             }
             Err(error) if !error.is_away() => Err(error),
