@@ -14,17 +14,6 @@ pub(crate) struct Safeguard {
 pub(crate) const ALL: &[Safeguard] = &[
     // What is known of a key
     Safeguard {
-        name: "only_a_newer_update_is_kept",
-        file: "known.rs",
-        text: "if compared.is_le() {\n            return known.cloned();",
-        without: "if false {\n            return known.cloned();",
-        fails: &[
-            "failures::failed_update_that_is_not_newer_changes_nothing",
-            "incidents::what_made_room_is_not_forgotten_by_version",
-        ],
-        may_fail: &[],
-    },
-    Safeguard {
         name: "what_an_unwritten_init_removes_stays_removed",
         file: "known.rs",
         text: "if given.is_behind && known.is_none() && matches!(news, News::Read(_)) {",
@@ -35,8 +24,8 @@ pub(crate) const ALL: &[Safeguard] = &[
     Safeguard {
         name: "of_two_pending_updates_the_newer_is_kept",
         file: "known.rs",
-        text: "(Some(one), Some(other)) if other.version() > one.version() => Some(other),",
-        without: "(Some(_), Some(other)) => Some(other),",
+        text: ".filter(|pending| Some(pending.item.version()) > item.as_ref().map(Item::version))",
+        without: ".filter(|_| false)",
         fails: &["recovery::of_two_that_failed_the_newer_is_written"],
         may_fail: &[],
     },
@@ -51,9 +40,9 @@ pub(crate) const ALL: &[Safeguard] = &[
     // The table
     Safeguard {
         name: "what_was_learnt_during_an_init_outlives_it",
-        file: "caching/table.rs",
-        text: "if known.is_overtaken(since) {\n                let initial",
-        without: "if false {\n                let initial",
+        file: "known.rs",
+        text: "if self.is_overtaken(since) && !matches!",
+        without: "if false && !matches!",
         fails: &["recovery::update_during_an_init_outlives_a_loss"],
         may_fail: &[],
     },
@@ -76,8 +65,8 @@ pub(crate) const ALL: &[Safeguard] = &[
     Safeguard {
         name: "what_is_acknowledged_during_a_recovery_is_written_again",
         file: "caching/table.rs",
-        text: "if restoring.overlaps(since) || of_kind.pending_init.is_some() {",
-        without: "if of_kind.pending_init.is_some() {",
+        text: "follows_init || restoring.overlaps(since)\n",
+        without: "follows_init\n",
         fails: &[
             "recovery::update_during_a_recovery_is_not_lost",
             "recovery::update_that_is_acknowledged_during_a_recovery_is_not_lost",
@@ -124,8 +113,8 @@ pub(crate) const ALL: &[Safeguard] = &[
     Safeguard {
         name: "what_follows_a_failed_init_is_written_after_it",
         file: "caching/table.rs",
-        text: "if restoring.overlaps(since) || of_kind.pending_init.is_some() {",
-        without: "if restoring.overlaps(since) {",
+        text: "let follows_init = of_kind.pending_init.as_ref().is_some_and(|init| init.at <= since);",
+        without: "let follows_init = false;",
         fails: &["recovery::update_after_a_failed_init_outlives_its_repetition"],
         may_fail: &[],
     },
