@@ -200,7 +200,7 @@ impl PartialEq for Item {
     fn eq(&self, other: &Self) -> bool {
         self.version() == other.version()
             && self.is_deleted() == other.is_deleted()
-            && self.json() == other.json()
+            && (std::ptr::eq(self.json(), other.json()) || self.json() == other.json())
     }
 }
 

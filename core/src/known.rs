@@ -173,7 +173,7 @@ impl Known {
         (!matches!(self.value, Value::Nothing)).then(|| Self::new(self.value.clone(), learnt, None))
     }
 
-    /// An item that an init has put there, whatever was there before.
+    /// An item, whatever was there before.
     pub(crate) fn initial(item: Item, learnt: Learnt) -> Arc<Self> {
         Self::new(Value::Item(item), learnt, None)
     }
@@ -190,9 +190,7 @@ impl Known {
 
     /// What is known of a key now, and what was pending here still is.
     pub(crate) fn pending_over(&self, known: Option<&Arc<Self>>, now: Learnt) -> Arc<Self> {
-        let (value, learnt) =
-            known.map_or((Value::Nothing, now), |known| (known.value.clone(), known.learnt));
-        Self::new(value, learnt, self.pending.clone())
+        Self::with_pending(known, self.pending.clone(), now)
     }
 
     /// What is known of a key, and that this item has to be written there once more.
@@ -200,10 +198,14 @@ impl Known {
         let pending = known.and_then(|known| known.pending.clone());
         let pending = pending.filter(|pending| pending.item.version() >= item.version());
         let pending = pending.or_else(|| Some(PendingItem { item: item.clone(), at: now.at }));
-        match known {
-            Some(known) => Self::new(known.value.clone(), known.learnt, pending),
-            None => Self::new(Value::Nothing, now, pending),
-        }
+        Self::with_pending(known, pending, now)
+    }
+
+    /// What is known of a key, with this pending.
+    fn with_pending(known: Option<&Arc<Self>>, pending: Option<PendingItem>, now: Learnt) -> Arc<Self> {
+        let (value, learnt) =
+            known.map_or((Value::Nothing, now), |known| (known.value.clone(), known.learnt));
+        Self::new(value, learnt, pending)
     }
 }
 
@@ -269,17 +271,12 @@ pub(crate) fn merge(known: Option<&Arc<Known>>, news: News, given: &Circumstance
         }
         // Readers go on with what is newer, also if it is in doubt.
         let shows_it = given.is_lasting && compared.is_gt();
-        let value = match known {
-            _ if shows_it => item.clone().map_or(Value::Nothing, Value::Item),
-            Some(known) => known.value.clone(),
-            None => Value::Nothing,
-        };
-        let learnt = known.filter(|_| !shows_it).map_or(given.now, |known| known.learnt);
+        let shown = item.clone().filter(|_| shows_it).map(|item| Known::initial(item, given.now));
         let pending = pending
             .filter(|pending| Some(pending.item.version()) > item.as_ref().map(Item::version))
             .cloned()
             .or_else(|| item.map(|item| PendingItem { item, at: given.now.at }));
-        return Some(Known::new(value, learnt, pending));
+        return Some(Known::with_pending(shown.as_ref().or(known), pending, given.now));
     }
     // What the database has, and keeps, it need not be given again.
     let is_there = |pending: &PendingItem| {

@@ -78,9 +78,10 @@ impl InjectedPool {
         let takes_transactions = self.takes_transactions.load(Ordering::Relaxed);
         let mut shared = Shared { connection: &mut taken, unheard: 0, is_in_step: true, takes_transactions };
         let mut session = Session::new(&mut shared, deadline);
-        let result = match is_read || !self.takes_a_doubt() {
-            true => work(&mut session),
-            false => find_open(&mut session).and_then(|()| work(&mut session)),
+        let result = if is_read || !self.takes_a_doubt() {
+            work(&mut session)
+        } else {
+            find_open(&mut session).and_then(|()| work(&mut session))
         };
         if result.as_ref().is_err_and(Failure::is_closed_connection) {
             self.doubts.store(CLOSED, Ordering::Relaxed);

@@ -76,8 +76,8 @@ pub(crate) const ALL: &[Safeguard] = &[
     Safeguard {
         name: "an_init_during_a_recovery_is_written_again",
         file: "caching/table.rs",
-        text: "                if recovery.overlaps(since) {\n                    let items = all_data",
-        without: "                if false {\n                    let items = all_data",
+        text: "                if recovery.overlaps(since) {\n                    let init",
+        without: "                if false {\n                    let init",
         fails: &[
             "recovery::init_during_a_recovery_is_not_lost",
             "recovery::init_while_updates_are_written_back_is_not_undone",

@@ -9,9 +9,9 @@
 //!   miss, [`Loads::load`](load::Loads::load) [boards a flight](flight::Flights::board): the first asks the database
 //!   through the [watched store](crate::watched::WatchedStore), and [`Table::read`](table::Table::read) merges
 //!   the answer; the others wait for it.
-//! - **An `upsert`** goes to the database first, then [`Table::written`](table::Table::written) merges the answer,
-//!   or [`Table::unwritten`](table::Table::unwritten) keeps what a database that is away could not take.
-//! - **An `init`** likewise: [`Table::initialized`](table::Table::initialized) replaces the kinds in one step, so no
+//! - **An `upsert`** goes to the database first, then [`Table::upsert_ended`](table::Table::upsert_ended) merges the
+//!   answer, or keeps what a database that is away could not take.
+//! - **An `init`** likewise: [`Table::init_ended`](table::Table::init_ended) replaces the kinds in one step, so no
 //!   reader sees half of it; what overlapped it is in doubt and is asked for again.
 //! - **An outage**: the watched store reports the first failure, and its monitor probes until
 //!   [`recover`](recovery::recover) has written everything that is [pending](table::Table::pending); only then does

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use crate::known::{Learnt, Moment};
-use crate::{Item, Kind, LiveItems};
+use crate::{AllData, Item, Kind, LiveItems};
 
 /// All that is known at a moment. The table never changes it, and makes the next one.
 #[derive(Clone, Default)]
@@ -73,6 +73,13 @@ pub(super) struct PendingInit {
     pub(super) removes: Arc<[Arc<str>]>,
     /// Whether the database had taken it, and a recovery may have put something else in its place.
     pub(super) is_overwritten: bool,
+}
+
+impl PendingInit {
+    pub(super) fn of(all_data: &AllData, kind: &Kind, at: Moment) -> Self {
+        let items = all_data.shared_items(kind).map(|(key, item)| (Arc::clone(key), item.clone()));
+        Self { at, items: items.collect(), removes: Arc::default(), is_overwritten: false }
+    }
 }
 
 /// Items with their keys, each once.

@@ -13,7 +13,7 @@ use super::room::{Place, PlaceRef, Room, missing};
 use super::state::{ByKey, KindState, Pending, PendingInit, Span, State};
 use super::statistics::Counters;
 use crate::known::{Circumstances, Known, Learnt, Moment, News, merge};
-use crate::{AllData, Item, Items, Kind, LiveItems};
+use crate::{AllData, ErrorKind, Item, Items, Kind, LiveItems, StoreError, Upsert};
 
 /// What is known of the database: the state now, and how news makes the next one.
 pub(super) struct Table {
@@ -130,8 +130,7 @@ impl Table {
         self.is_caching() && of_kind.doubted_at <= since && changed_at <= since
     }
 
-    /// An init sets out. Each ends with [`initialized`](Self::initialized), [`uninitialized`](Self::uninitialized) or
-    /// [`refused`](Self::refused).
+    /// An init sets out. Each ends with [`init_ended`](Self::init_ended), or with [`refused`](Self::refused).
     pub(super) fn begin_init(&self) -> Moment {
         self.change(|state| {
             state.inits += 1;
@@ -219,16 +218,29 @@ impl Table {
         all
     }
 
-    /// The database has this item: it took the update, or has refused it for this. False if a recovery that ended
-    /// meanwhile may have put something older in its place, so that it is pending.
-    pub(super) fn written(
+    /// An update has ended like this. False if something of it is left for a recovery that has to look for it.
+    pub(super) fn upsert_ended(
         &self,
         kind: &Kind,
         key: &str,
         item: &Item,
-        is_applied: bool,
+        result: &Result<Upsert, StoreError>,
         since: Moment,
     ) -> bool {
+        match result {
+            Ok(Upsert::Applied) => self.written(kind, key, item, true, since),
+            Ok(Upsert::Stale(current)) => self.written(kind, key, current, false, since),
+            Err(error) if error.is_away() => {
+                self.unwritten(kind, key, item, since);
+                false
+            }
+            Err(_) => true,
+        }
+    }
+
+    /// The database has this item: it took the update, or has refused it for this. False if a recovery that ended
+    /// meanwhile may have put something older in its place, so that it is pending.
+    fn written(&self, kind: &Kind, key: &str, item: &Item, is_applied: bool, since: Moment) -> bool {
         let restoring = self.change(|state| {
             let (now, restoring) = (state.now(), state.restoring);
             let before = state.kind(kind).and_then(|of_kind| of_kind.items.known(key)).cloned();
@@ -279,7 +291,7 @@ impl Table {
     }
 
     /// The database may not have this item, and has to be given it once it is back.
-    pub(super) fn unwritten(&self, kind: &Kind, key: &str, item: &Item, since: Moment) {
+    fn unwritten(&self, kind: &Kind, key: &str, item: &Item, since: Moment) {
         self.change(|state| {
             let (now, overlaps_init) = (state.now(), state.overlaps_init(kind, since));
             let of_kind = state.kind_mut(kind);
@@ -292,14 +304,33 @@ impl Table {
         self.make_room_for(kind, key);
     }
 
-    /// The database has the data of an init, but for what was too large: of that it has what it had before. False as for
-    /// [`written`](Self::written).
-    pub(super) fn initialized(
+    /// An init has ended like this. False as for [`upsert_ended`](Self::upsert_ended).
+    pub(super) fn init_ended(
         &self,
         all_data: &AllData,
-        too_large: &[(Kind, String)],
+        result: &Result<(), StoreError>,
         since: Moment,
     ) -> bool {
+        match result {
+            Ok(()) => self.initialized(all_data, &[], since),
+            // All others were stored.
+            Err(error) if error.kind() == ErrorKind::TooLarge => {
+                self.initialized(all_data, error.items(), since)
+            }
+            Err(error) if error.is_away() => {
+                self.uninitialized(all_data);
+                false
+            }
+            Err(_) => {
+                self.refused();
+                true
+            }
+        }
+    }
+
+    /// The database has the data of an init, but for what was too large: of that it has what it had before. False as for
+    /// [`written`](Self::written).
+    fn initialized(&self, all_data: &AllData, too_large: &[(Kind, String)], since: Moment) -> bool {
         let is_safe = self.change(|state| {
             state.inits -= 1;
             let (now, recovery) = (state.now(), state.recovery);
@@ -307,14 +338,8 @@ impl Table {
                 let of_kind = state.kind_mut(kind);
                 self.replace(of_kind, kind, all_data, too_large, since, now);
                 if recovery.overlaps(since) {
-                    let items = all_data.shared_items(kind);
-                    let items = items.map(|(key, item)| (Arc::clone(key), item.clone())).collect();
-                    of_kind.pending_init = Some(PendingInit {
-                        at: now.at,
-                        items,
-                        removes: Arc::default(),
-                        is_overwritten: true,
-                    });
+                    let init = PendingInit::of(all_data, kind, now.at);
+                    of_kind.pending_init = Some(PendingInit { is_overwritten: true, ..init });
                 }
             }
             state.has_init(since, self.is_caching());
@@ -360,7 +385,7 @@ impl Table {
     }
 
     /// The database may not have the data of an init, and has to be given it once it is back.
-    pub(super) fn uninitialized(&self, all_data: &AllData) {
+    fn uninitialized(&self, all_data: &AllData) {
         let is_shown = self.is_lasting();
         self.change(|state| {
             state.inits -= 1;
@@ -373,10 +398,8 @@ impl Table {
                 if is_shown {
                     self.replace(of_kind, kind, all_data, &[], since, now);
                 }
-                let items = all_data.shared_items(kind);
-                let items = items.map(|(key, item)| (Arc::clone(key), item.clone())).collect();
-                of_kind.pending_init =
-                    Some(PendingInit { at: now.at, items, removes, is_overwritten: false });
+                let init = PendingInit::of(all_data, kind, now.at);
+                of_kind.pending_init = Some(PendingInit { removes, ..init });
             }
             state.pending_init_at = Some(now.at);
             state.is_initialized |= is_shown;
@@ -598,11 +621,12 @@ impl Table {
         }
         let known = of_kind.items.known(key);
         let is_aged = known.is_some_and(|known| known.learnt().is_aged);
-        let differs = heard.is_some_and(|heard| known.and_then(|known| known.item()) != heard.as_ref());
+        let differs = |heard: Option<Item>| known.and_then(|known| known.item()) != heard.as_ref();
+        let is_contradicted = (is_aged || given.now.is_aged) && heard.is_some_and(differs);
         if is_aged {
             of_kind.all = of_kind.all.map(Learnt::aged);
         }
-        if differs && (is_aged || given.now.is_aged) {
+        if is_contradicted {
             // Whoever asks from now on must not be told by a read that set out before this was heard.
             of_kind.doubt(key, now);
         }

@@ -296,50 +296,33 @@ impl Shared {
             self.table.refused();
             resume_unwind(panic)
         });
-        match result {
-            Ok(()) => self.report_unless(self.table.initialized(all_data, &[], since)),
-            // All others were stored.
-            Err(ref error) if error.kind() == ErrorKind::TooLarge => {
-                self.report_unless(self.table.initialized(all_data, error.items(), since));
-            }
-            Err(error) if error.is_away() => {
-                return self.not_written(error, || self.table.uninitialized(all_data));
-            }
-            Err(_) => self.table.refused(),
-        }
-        result
+        let is_safe = self.table.init_ended(all_data, &result, since);
+        self.ended(result, is_safe)
     }
 
     fn upsert(&self, kind: &Kind, key: &str, item: &Item) -> Result<Upsert, StoreError> {
         let since = self.table.moment();
-        match self.core.upsert(kind, key, item) {
-            Ok(upsert) => {
-                let (stored, is_applied) = match &upsert {
-                    Upsert::Applied => (item, true),
-                    Upsert::Stale(current) => (current, false),
-                };
-                self.report_unless(self.table.written(kind, key, stored, is_applied, since));
-                Ok(upsert)
+        let result = self.core.upsert(kind, key, item);
+        let is_safe = self.table.upsert_ended(kind, key, item, &result, since);
+        self.ended(result, is_safe)
+    }
+
+    /// What the caller of a write is told. What it has left to be written is reported, now that the table has it.
+    fn ended<T>(&self, result: Result<T, StoreError>, is_safe: bool) -> Result<T, StoreError> {
+        match result {
+            Err(error) if error.is_away() => {
+                // Once more, because a probe that came between knows nothing of it.
+                self.core.report(&error);
+                let is_shown = self.mode == CacheMode::Forever && self.table.is_caching();
+                Err(if is_shown { error.kept() } else { error })
             }
-            Err(error) if !error.is_away() => Err(error),
-            Err(error) => self.not_written(error, || self.table.unwritten(kind, key, item, since)),
+            result => {
+                if !is_safe {
+                    self.core.report(&"what it acknowledged during a recovery may have been overwritten");
+                }
+                result
+            }
         }
-    }
-
-    /// Has what a recovery may have overwritten written again.
-    fn report_unless(&self, is_safe: bool) {
-        if !is_safe {
-            self.core.report(&"what it acknowledged during a recovery may have been overwritten");
-        }
-    }
-
-    /// Keeps what a database that is away could not take.
-    fn not_written<T>(&self, error: StoreError, keep: impl FnOnce()) -> Result<T, StoreError> {
-        keep();
-        // Once more, because a probe that came between knows nothing of it.
-        self.core.report(&error);
-        let is_shown = self.mode == CacheMode::Forever && self.table.is_caching();
-        Err(if is_shown { error.kept() } else { error })
     }
 
     fn is_initialized(&self) -> bool {

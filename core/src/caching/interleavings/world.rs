@@ -1,113 +1,24 @@
-//! Calls that overlap in any way, and a recovery that overlaps them: in the end table and database agree.
-//!
-//! Everything runs in one thread, and each call in steps (it sets out, the database does it, its answer arrives), so
-//! that a list of decisions is one order of all steps, which can be repeated, and made shorter where it shows a fault.
+//! A table, its database, and whatever goes on between them, one step after the other.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use proptest::prelude::*;
 
-use super::recovery::recover;
-use super::statistics::Counters;
-use super::table::{Look, Rules, Table};
-use crate::known::Moment;
+use super::call::{Before, Call, of_init};
+use super::due::Due;
+use super::{Case, KEYS, KIND};
+use crate::caching::recovery::recover;
+use crate::caching::statistics::Counters;
+use crate::caching::table::{Look, Table};
 use crate::{
     AllData, ErrorKind, FeatureStoreCore, Item, Items, Kind, LiveItems, MemoryStore, StoreError, Upsert,
 };
 
-const KIND: Kind = Kind::FEATURES;
-const KEYS: [&str; 2] = ["a", "b"];
-
-/// A call that is under way.
-enum Call {
-    Read {
-        key: &'static str,
-        since: Moment,
-        before: Before,
-        answer: Option<Option<Item>>,
-    },
-    ReadAll {
-        since: Moment,
-        before: Before,
-        answer: Option<Items>,
-    },
-    /// With how many inits had begun, if all of them had ended.
-    Upsert {
-        key: &'static str,
-        item: Item,
-        since: Moment,
-        inits: Option<usize>,
-        answer: Option<Result<Upsert, StoreError>>,
-    },
-    /// The same, and with the versions that were written before it set out, by key.
-    Init {
-        all_data: AllData,
-        since: Moment,
-        inits: Option<usize>,
-        before: [Vec<u64>; 2],
-        answer: Option<Result<(), StoreError>>,
-    },
-}
-
-/// What there was when a read set out, by key.
-#[derive(Clone, Copy)]
-struct Before {
-    /// The highest version that was answered to anybody.
-    heard: [u64; 2],
-    /// The oldest moment of the database that may be the answer: all that happened until then was answered, or noticed.
-    oldest: [usize; 2],
-}
-
-/// What is to be there in the end, if the database neither refuses anything nor loses it.
-#[derive(Default)]
-struct Due {
-    /// How many inits have begun.
-    inits: usize,
-    under_way: usize,
-    /// The versions whose updates have ended, by key.
-    ended: [Vec<u64>; 2],
-    /// The highest version that was written since the last init, by key, unless the answer was that there is a newer one.
-    at_least: [u64; 2],
-    /// What the last init has removed.
-    removed: Option<[Vec<u64>; 2]>,
-}
-
-impl Due {
-    fn inits(&self) -> Option<usize> {
-        (self.under_way == 0).then_some(self.inits)
-    }
-
-    fn begin_init(&mut self) {
-        (self.inits, self.under_way) = (self.inits + 1, self.under_way + 1);
-        (self.at_least, self.removed) = ([0, 0], None);
-    }
-
-    fn end_upsert(&mut self, key: usize, version: u64, is_stale: bool, inits: Option<usize>) {
-        self.ended[key].push(version);
-        if !is_stale && inits.is_some() && inits == self.inits() {
-            self.at_least[key] = self.at_least[key].max(version);
-        }
-    }
-
-    fn end_init(&mut self, versions: [u64; 2], is_done: bool, inits: Option<usize>, before: &[Vec<u64>; 2]) {
-        self.under_way -= 1;
-        // Another one that overlapped it may have been the last.
-        if inits.is_some() && inits.map(|inits| inits + 1) == self.inits() {
-            for (at_least, version) in self.at_least.iter_mut().zip(versions) {
-                *at_least = version.max(*at_least);
-            }
-            self.removed = is_done.then(|| before.clone());
-            for (removed, version) in self.removed.iter_mut().flatten().zip(versions) {
-                removed.retain(|removed| *removed != version);
-            }
-        }
-    }
-}
-
 /// A table, its database, and what goes on between them.
-struct World {
+pub(super) struct World {
+    case: Case,
     table: Table,
     database: Mutex<MemoryStore>,
     /// With the moment of the database at which it did it.
@@ -127,29 +38,16 @@ struct World {
     due: Mutex<Due>,
     /// The first answer that was older than one before.
     fault: Mutex<Option<String>>,
-    /// Whether there are inits. If not, what is answered goes up.
-    has_inits: bool,
-    /// Whether the database refuses and loses data, and others do inits. If not, what is due is there in the end.
-    has_accidents: bool,
-    /// Whether values have to make room.
-    makes_room: bool,
-    /// Whether the database fails. If not, each answer has to be what it had while the question was open.
-    may_fail: bool,
 }
 
 impl World {
-    fn new(
-        rules: Rules,
-        (has_inits, has_accidents, may_fail): (bool, bool, bool),
-        decisions: Vec<[u8; 3]>,
-    ) -> Self {
-        let makes_room = rules.capacity.is_some();
+    pub(super) fn new(case: Case) -> Self {
         Self {
-            table: Table::new(rules, true, &Arc::new(Counters::default())),
+            table: Table::new(case.rules(), true, &Arc::new(Counters::default())),
             database: Mutex::default(),
             calls: Mutex::default(),
             history: Mutex::new(vec![[0, 0]]),
-            decisions: Mutex::new(decisions.into_iter()),
+            decisions: Mutex::new(case.decisions.clone().into_iter()),
             next_version: Mutex::new(1),
             notices: Mutex::default(),
             is_reported: Mutex::new(false),
@@ -157,15 +55,17 @@ impl World {
             heard: Mutex::default(),
             due: Mutex::default(),
             fault: Mutex::default(),
-            has_inits,
-            has_accidents,
-            makes_room,
-            may_fail,
+            case,
         }
     }
 
     fn tell(&self, what: String) {
         self.story.lock().push(what);
+    }
+
+    /// What has happened so far.
+    pub(super) fn story(&self) -> String {
+        self.story.lock().join("\n")
     }
 
     fn database(&self) -> MemoryStore {
@@ -194,9 +94,12 @@ impl World {
     /// A read that set out when this was so has this answer.
     fn answered(&self, key: &str, version: Option<u64>, before: &Before) {
         let (version, key) = (version.unwrap_or(0), number(key));
-        let may_be = if self.may_fail {
+        let may_be = if self.case.may_fail {
             // What was shown before the database had it, and had to make room since, nobody can show again.
-            self.has_inits || self.has_accidents || self.makes_room || before.heard[key] <= version
+            self.case.has_inits
+                || self.case.has_accidents
+                || self.case.has_capacity
+                || before.heard[key] <= version
         } else {
             let is_lowered = self.notices.lock().iter().any(|(_, may_lower)| *may_lower);
             is_lowered
@@ -239,9 +142,9 @@ impl World {
     ) -> Result<T, StoreError> {
         let error = |kind| Err(StoreError::new(kind, "test", "write", "as it was decided"));
         let (what_happens, result) = match decision % 8 {
-            5 if self.may_fail => ("is away for", error(ErrorKind::Unavailable)),
-            6 if self.may_fail => ("takes in silence", write().and(error(ErrorKind::Timeout))),
-            7 if self.may_fail && self.has_accidents => ("refuses", error(ErrorKind::Other)),
+            5 if self.case.may_fail => ("is away for", error(ErrorKind::Unavailable)),
+            6 if self.case.may_fail => ("takes in silence", write().and(error(ErrorKind::Timeout))),
+            7 if self.case.may_fail && self.case.has_accidents => ("refuses", error(ErrorKind::Other)),
             _ => ("takes", write()),
         };
         self.happened();
@@ -251,7 +154,7 @@ impl World {
 
     /// An init, of which one item may be too large: of that the database keeps what it had.
     fn init_but_for(&self, all_data: &AllData, outcome: usize) -> Result<(), StoreError> {
-        let too_large = if self.has_accidents && outcome % 8 == 4 { Some(KEYS[0]) } else { None };
+        let too_large = (self.case.has_accidents && outcome % 8 == 4).then_some(KEYS[0]);
         let database = self.database();
         let mut items: Vec<_> =
             all_data.shared_items(&KIND).map(|(key, item)| (key.to_string(), item.clone())).collect();
@@ -295,7 +198,7 @@ impl World {
                 let inits = self.due.lock().inits();
                 self.begin(Call::Upsert { key, item, since: self.table.moment(), inits, answer: None });
             }
-            4 if self.has_inits => {
+            4 if self.case.has_inits => {
                 let all_data = self.next_init(which, outcome);
                 let mut due = self.due.lock();
                 let (inits, before) = (due.inits(), due.ended.clone());
@@ -324,13 +227,13 @@ impl World {
                 self.tell("all are put in doubt".to_owned());
                 self.table.age_kind(&KIND);
             }
-            8 if which % 4 == 2 && self.has_accidents => {
+            8 if which % 4 == 2 && self.case.has_accidents => {
                 let all_data = self.next_init(outcome, outcome / 4);
                 self.tell(format!("others do an init of {:?}", of_init(&all_data)));
                 self.database().init(&all_data).expect("it is in memory");
                 self.happened_elsewhere(true);
             }
-            8 if which % 4 == 3 && self.has_accidents && self.may_fail => {
+            8 if which % 4 == 3 && self.case.has_accidents && self.case.may_fail => {
                 self.tell("the database loses its data".to_owned());
                 *self.database.lock() = MemoryStore::new();
                 self.happened_elsewhere(true);
@@ -402,22 +305,14 @@ impl World {
                     self.tell(format!("{name} has its answer"));
                     let is_stale = matches!(result, Ok(Upsert::Stale(_)));
                     self.due.lock().end_upsert(number(key), item.version(), is_stale, *inits);
-                    match result {
-                        Ok(upsert) => {
-                            let (stored, is_applied) = match &upsert {
-                                Upsert::Applied => (&*item, true),
-                                Upsert::Stale(current) => (current, false),
-                            };
-                            let is_safe = self.table.written(&KIND, key, stored, is_applied, *since);
-                            self.report_unless(is_safe);
-                            self.hear(number(key), stored.version());
-                        }
-                        Err(error) if error.is_away() => {
-                            self.table.unwritten(&KIND, key, item, *since);
-                            self.report_unless(false);
-                        }
-                        Err(_) => {}
+                    if let Ok(upsert) = &result {
+                        let stored = match upsert {
+                            Upsert::Applied => &*item,
+                            Upsert::Stale(current) => current,
+                        };
+                        self.hear(number(key), stored.version());
                     }
+                    self.report_unless(self.table.upsert_ended(&KIND, key, item, &result, *since));
                     return;
                 }
             },
@@ -429,17 +324,7 @@ impl World {
                     let version =
                         |key| items.iter().find(|(of, _)| *of == key).map_or(0, |(_, version)| *version);
                     self.due.lock().end_init(KEYS.map(version), result.is_ok(), *inits, before);
-                    match result {
-                        Ok(()) => self.report_unless(self.table.initialized(all_data, &[], *since)),
-                        Err(error) if error.kind() == ErrorKind::TooLarge => {
-                            self.report_unless(self.table.initialized(all_data, error.items(), *since));
-                        }
-                        Err(error) if error.is_away() => {
-                            self.table.uninitialized(all_data);
-                            self.report_unless(false);
-                        }
-                        Err(_) => self.table.refused(),
-                    }
+                    self.report_unless(self.table.init_ended(all_data, &result, *since));
                     return;
                 }
             },
@@ -477,7 +362,7 @@ impl World {
     }
 
     /// Everything as it comes, then whatever is left, and then what is known.
-    fn run(&self) -> Result<(), String> {
+    pub(super) fn run(&self) -> Result<(), String> {
         while self.step() {
             if *self.is_reported.lock() && self.decide().is_some_and(|[whether, ..]| whether % 3 == 1) {
                 self.recover();
@@ -505,11 +390,11 @@ impl World {
             let version = stored.iter().find(|(of, _)| of == key).map(|(_, version)| *version);
             let due = self.due.lock();
             let at_least = due.at_least[number(key)];
-            if !self.has_accidents && version.unwrap_or(0) < at_least {
+            if !self.case.has_accidents && version.unwrap_or(0) < at_least {
                 return Err(format!("v{at_least} of {key} is lost"));
             }
             let mut removed = due.removed.iter().flat_map(|removed| &removed[number(key)]);
-            if !self.has_accidents && removed.any(|removed| Some(*removed) == version) {
+            if !self.case.has_accidents && removed.any(|removed| Some(*removed) == version) {
                 return Err(format!("v{version:?} of {key} is back"));
             }
             if let Look::Fresh(known) = self.table.look(&KIND, key, |_, item| item.version())
@@ -523,47 +408,6 @@ impl World {
                 Err(format!("of all {:?} is known, and stored is {stored:?}", versions(&all)))
             }
             _ => Ok(()),
-        }
-    }
-}
-
-fn of_init(all_data: &AllData) -> Vec<(&str, u64)> {
-    all_data.items(&KIND).map(|(key, item)| (key, item.version())).collect()
-}
-
-fn number(key: &str) -> usize {
-    KEYS.iter().position(|of| *of == key).expect("there are no others")
-}
-
-fn item(version: u64) -> Item {
-    Item::from_parts(version, false, format!(r#"{{"version":{version}}}"#)).expect("it is small")
-}
-
-fn versions(all: &LiveItems) -> Vec<(String, u64)> {
-    let mut all: Vec<_> = all.iter().map(|(key, item)| (key.to_owned(), item.version())).collect();
-    all.sort();
-    all
-}
-
-impl Call {
-    fn writes(&self, to: &str) -> bool {
-        match self {
-            Self::Read { .. } | Self::ReadAll { .. } => false,
-            Self::Upsert { key, .. } => *key == to,
-            Self::Init { .. } => true,
-        }
-    }
-
-    fn name(&self) -> String {
-        match self {
-            Self::Read { key, since, .. } => format!("read of {key} (since {since})"),
-            Self::ReadAll { since, .. } => format!("read of all (since {since})"),
-            Self::Upsert { key, item, since, .. } => {
-                format!("upsert of {key} v{} (since {since})", item.version())
-            }
-            Self::Init { all_data, since, .. } => {
-                format!("init of {:?} (since {since})", of_init(all_data))
-            }
         }
     }
 }
@@ -612,94 +456,28 @@ impl FeatureStoreCore for World {
     }
 }
 
-impl std::fmt::Display for World {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for World {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("World")
     }
 }
 
-impl std::fmt::Debug for World {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for World {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("World")
     }
 }
 
-/// The settings of a wrapper, and the decisions that make a story.
-#[derive(Debug, Clone)]
-struct Case {
-    is_lasting: bool,
-    keeps_everything: bool,
-    has_capacity: bool,
-    has_inits: bool,
-    has_accidents: bool,
-    may_fail: bool,
-    decisions: Vec<[u8; 3]>,
+fn number(key: &str) -> usize {
+    KEYS.iter().position(|of| *of == key).expect("there are no others")
 }
 
-impl Case {
-    /// What went wrong, and the story of it.
-    fn fault(&self) -> Option<String> {
-        let rules = Rules {
-            time_to_live: None,
-            is_lasting: self.is_lasting,
-            keeps_everything: self.keeps_everything,
-            capacity: self.has_capacity.then_some(1),
-            missing_capacity: 100,
-        };
-        let world =
-            World::new(rules, (self.has_inits, self.has_accidents, self.may_fail), self.decisions.clone());
-        let fault = world.run().err()?;
-        Some(format!("{fault}\n{}", world.story.lock().join("\n")))
-    }
-
-    /// The same without the decisions that it does not need to fail.
-    fn shortened(mut self) -> Self {
-        let mut length = self.decisions.len();
-        while length > 0 {
-            let before = self.decisions.len();
-            let mut at = 0;
-            while at + length <= self.decisions.len() {
-                let mut shorter = self.clone();
-                shorter.decisions.drain(at..at + length);
-                if shorter.fault().is_some() {
-                    self = shorter;
-                } else {
-                    at += 1;
-                }
-            }
-            if self.decisions.len() == before {
-                length -= 1;
-            } else {
-                length = length.min(self.decisions.len());
-            }
-        }
-        self
-    }
+fn item(version: u64) -> Item {
+    Item::from_parts(version, false, format!(r#"{{"version":{version}}}"#)).expect("it is small")
 }
 
-fn cases() -> u32 {
-    std::env::var("FLAGSTORE_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(2_000)
-}
-
-proptest! {
-    // Nothing is kept, and nothing is made shorter but by what knows how.
-    #![proptest_config(ProptestConfig {
-        cases: cases(),
-        failure_persistence: None,
-        max_shrink_iters: 0,
-        ..ProptestConfig::default()
-    })]
-
-    #[test]
-    fn table_and_database_agree_in_the_end(
-        (is_lasting, keeps_everything, has_capacity) in any::<(bool, bool, bool)>(),
-        (has_inits, has_accidents, may_fail) in any::<(bool, bool, bool)>(),
-        decisions in prop::collection::vec(any::<[u8; 3]>(), 0..120),
-    ) {
-        let case = Case { is_lasting, keeps_everything, has_capacity, has_inits, has_accidents, may_fail, decisions };
-        if case.fault().is_some() {
-            let case = case.shortened();
-            return Err(TestCaseError::fail(format!("{case:?}: {}", case.fault().unwrap_or_default())));
-        }
-    }
+fn versions(all: &LiveItems) -> Vec<(String, u64)> {
+    let mut all: Vec<_> = all.iter().map(|(key, item)| (key.to_owned(), item.version())).collect();
+    all.sort();
+    all
 }
