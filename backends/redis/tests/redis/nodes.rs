@@ -87,6 +87,28 @@ impl Cluster {
         });
     }
 
+    /// Who has which slots since when. A node that has not heard of the last move can end the next one with the
+    /// same epoch: then two masters name each other until that is settled, for longer than a call lasts.
+    pub(crate) fn wait_until_agreed(&self) {
+        let view = |node: &Server| {
+            let nodes: String = node.ask(&["CLUSTER", "NODES"]);
+            let mut view: Vec<_> = nodes
+                .lines()
+                .map(|line| {
+                    let fields: Vec<_> = line.split(' ').map(str::to_owned).collect();
+                    (fields[0].clone(), fields[6].clone(), fields[8..].to_vec())
+                })
+                .collect();
+            view.sort();
+            view
+        };
+        eventually("the nodes agree", || {
+            let mut views = self.running().map(view);
+            let first = views.next();
+            views.all(|view| Some(view) == first)
+        });
+    }
+
     pub(crate) fn builder(&self) -> RedisStoreBuilder {
         RedisStore::builder().cluster(self.nodes.iter().map(Server::url))
     }

@@ -247,11 +247,7 @@ fn under_load() {
         for round in 0..6 {
             let (from, to) = ((first + round) % 3, (first + round + 1) % 3);
             cluster.move_slot(slot, from, to, &["{ld}:features", "{ld}:$inited"]);
-            eventually("all know", || {
-                let is_known =
-                    |node: &Server| node.ask::<String>(&["CLUSTER", "NODES"]).matches('[').count() == 0;
-                cluster.nodes.iter().all(is_known)
-            });
+            cluster.wait_until_agreed();
         }
         is_over.store(true, Ordering::Relaxed);
         callers.into_iter().map(|caller| caller.join().unwrap()).sum::<u64>()
