@@ -285,12 +285,7 @@ pub(crate) fn merge(known: Option<&Arc<Known>>, news: News, given: &Circumstance
     let still_pending = pending.filter(|pending| !is_there(pending)).cloned();
     let counts = compared.is_gt() || !is_overtaken && (compared.is_eq() || !is_unwritten);
     match (counts, item) {
-        (true, Some(item)) => {
-            // The same item again keeps what was decoded of it.
-            let item =
-                known.and_then(|known| known.item()).filter(|known| **known == item).cloned().unwrap_or(item);
-            Some(Known::new(Value::Item(item), given.now, still_pending))
-        }
+        (true, Some(item)) => Some(Known::new(Value::Item(item), given.now, still_pending)),
         (true, None) => still_pending.map(|pending| Known::new(Value::Nothing, given.now, Some(pending))),
         (false, _) if pending.is_some() && still_pending.is_none() => {
             known.and_then(|known| known.settled(given.now.at))
@@ -396,16 +391,5 @@ mod tests {
         let known = merge(None, News::Written(item(1)), &given);
         assert_eq!(shown(merge(known.as_ref(), News::Read(None), &given).as_ref()), Some(1));
         assert_eq!(shown(known.as_ref()), Some(1), "an update that the database has taken since then");
-    }
-
-    /// The same item again keeps what was decoded of it.
-    #[test]
-    fn the_same_item_again_is_not_decoded_again() {
-        let json = r#"{"version":1}"#;
-        let item = || Item::parse(json).unwrap();
-        let known = merge(None, News::Read(Some(item())), &given(0, 1)).unwrap();
-        let decoded = known.item().unwrap().decode::<serde_json::Value>().unwrap().unwrap();
-        let again = merge(Some(&known), News::Read(Some(item())), &given(1, 2)).unwrap();
-        assert!(Arc::ptr_eq(&decoded, &again.item().unwrap().decode().unwrap().unwrap()));
     }
 }

@@ -44,6 +44,16 @@ impl LiveItems {
         self.live == 0
     }
 
+    /// The keys whose live item is another one than it was before, or is gone, with what there is now.
+    pub(crate) fn changes_since<'a>(&'a self, before: &'a Self) -> Vec<(&'a str, Option<&'a Item>)> {
+        if self.known.ptr_eq(&before.known) {
+            return Vec::new();
+        }
+        let there = self.iter().map(|(key, item)| (key, Some(item)));
+        let gone = before.iter().filter(|(key, _)| self.get(key).is_none()).map(|(key, _)| (key, None));
+        there.filter(|(key, item)| before.get(key) != *item).chain(gone).collect()
+    }
+
     /// What is known of that key, live or not.
     pub(crate) fn known(&self, key: &str) -> Option<&Arc<Known>> {
         self.known.get(key)
@@ -55,9 +65,12 @@ impl LiveItems {
     }
 
     /// Puts it in place of what was known of that key.
-    pub(crate) fn put(&mut self, key: Arc<str>, known: Arc<Known>) {
+    pub(crate) fn put(&mut self, key: impl AsRef<str> + Into<Arc<str>>, known: Arc<Known>) {
         self.live += usize::from(known.live().is_some());
-        let old = self.known.insert(key, known);
+        let old = match self.known.get_mut(key.as_ref()) {
+            Some(place) => Some(std::mem::replace(place, known)),
+            None => self.known.insert(key.into(), known),
+        };
         self.live -= usize::from(old.is_some_and(|old| old.live().is_some()));
     }
 
@@ -69,11 +82,11 @@ impl LiveItems {
 }
 
 /// Of those that are given, the ones that are live.
-impl<K: Into<Arc<str>>> FromIterator<(K, Item)> for LiveItems {
+impl<K: AsRef<str> + Into<Arc<str>>> FromIterator<(K, Item)> for LiveItems {
     fn from_iter<I: IntoIterator<Item = (K, Item)>>(items: I) -> Self {
         let mut all = Self::default();
         for (key, item) in items.into_iter().filter(|(_, item)| !item.is_deleted()) {
-            all.put(key.into(), Arc::new(Known::from(item)));
+            all.put(key, Arc::new(Known::from(item)));
         }
         all
     }
@@ -111,19 +124,42 @@ mod tests {
     fn it_never_changes_in_the_hand() {
         let mut items: LiveItems = [("a", item(1)), ("gone", tombstone(1))].into_iter().collect();
         let held = items.clone();
-        items.put("a".into(), Arc::new(item(2).into()));
-        items.put("b".into(), Arc::new(item(1).into()));
+        items.put("a", Arc::new(item(2).into()));
+        items.put("b", Arc::new(item(1).into()));
         assert_eq!((held.len(), held.get("a")), (1, Some(&item(1))));
         assert_eq!((items.len(), items.get("a")), (2, Some(&item(2))));
+    }
+
+    /// Each item that is new, another one, or gone; a tombstone is as good as nothing.
+    #[test]
+    fn changes_are_told_by_key() {
+        let before: LiveItems =
+            [("same", item(1)), ("other", item(1)), ("gone", item(1)), ("deleted", item(1))]
+                .into_iter()
+                .collect();
+        let mut items = before.clone();
+        assert_eq!(items.changes_since(&before), []);
+        items.put("other", Arc::new(item(2).into()));
+        items.put("same", Arc::new(item(1).into()));
+        items.put("new", Arc::new(item(1).into()));
+        items.put("never", Arc::new(tombstone(1).into()));
+        items.put("deleted", Arc::new(tombstone(2).into()));
+        items.remove("gone");
+        let mut changes = items.changes_since(&before);
+        changes.sort_by_key(|(key, _)| *key);
+        assert_eq!(
+            changes,
+            [("deleted", None), ("gone", None), ("new", Some(&item(1))), ("other", Some(&item(2)))]
+        );
     }
 
     /// Only live items are counted and shown, whatever became of them on the way.
     #[test]
     fn only_live_items_count() {
         let mut items: LiveItems = [("a", item(1))].into_iter().collect();
-        items.put("a".into(), Arc::new(tombstone(2).into()));
+        items.put("a", Arc::new(tombstone(2).into()));
         assert_eq!((items.len(), items.get("a"), items.iter().count()), (0, None, 0));
-        items.put("a".into(), Arc::new(item(3).into()));
+        items.put("a", Arc::new(item(3).into()));
         assert_eq!((items.len(), items.iter().count()), (1, 1));
         items.remove("a");
         items.remove("a");

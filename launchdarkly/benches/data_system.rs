@@ -1,18 +1,16 @@
 //! What the data system takes: `cargo bench -p flagstore-launchdarkly --bench data_system`.
 
-use std::collections::HashMap;
 use std::hint::black_box;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use flagstore_conformance::StandIn;
 use flagstore_core::{
-    AllData, CachingStoreWrapper, DataSourceState, DataSourceUpdateSink, Delivery, FeatureStore,
-    FeatureStoreCore, FlagTracker, Item, Kind, MemoryStore,
+    AllData, CachingStoreWrapper, DataSourceUpdateSink, Delivery, FeatureStore, FeatureStoreCore,
+    FlagTracker, Item, Kind, MemoryStore,
 };
 use flagstore_launchdarkly::DataSystem;
 use flagstore_launchdarkly::launchdarkly_sdk_transport::HyperTransport;
@@ -22,7 +20,6 @@ use flagstore_sqlite::SqliteStore;
 use launchdarkly_server_sdk::{
     Client, ConfigBuilder, Context, ContextBuilder, NullEventProcessorBuilder, ServiceEndpointsBuilder,
 };
-use serde_json::value::RawValue;
 
 type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
@@ -31,14 +28,15 @@ const SEGMENTS: usize = 500;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn main() -> Result<()> {
-    let payload = payload();
-    println!("{FLAGS} flags of 1 KB and {SEGMENTS} segments: {} KB\n", payload.len() / 1000);
-    cold_start(&payload)?;
-    receive(&payload)?;
-    track(&payload)?;
-    patch(&payload)?;
-    watch(&payload)?;
-    waits(&payload)
+    let all = payload(FLAGS);
+    println!("{FLAGS} flags of 1 KB and {SEGMENTS} segments: {} KB\n", all.len() / 1000);
+    cold_start(&all)?;
+    track(&all)?;
+    // Whoever learns that something was written, and not what, reads everything again.
+    for flags in [FLAGS / 10, FLAGS] {
+        watch(flags)?;
+    }
+    Ok(())
 }
 
 /// From nothing to the first right evaluation, while LaunchDarkly cannot be reached.
@@ -61,31 +59,6 @@ fn cold_start(payload: &str) -> Result<()> {
     runtime.block_on(official.wait_for_initialization(Duration::from_secs(2)));
     let value = official.bool_variation(&context()?, "flag-7", false);
     println!("    the official client alone: {value} after {:.1?}\n", begin.elapsed());
-    Ok(())
-}
-
-/// From the text to what can be read, beside the least that this can take.
-fn receive(payload: &str) -> Result<()> {
-    let ours = best(|folder| {
-        let store = CachingStoreWrapper::builder(sqlite(folder)?).build()?;
-        let sink = DataSourceUpdateSink::builder(store.clone()).build();
-        let begin = Instant::now();
-        assert_eq!(sink.init(&AllData::from_json(payload)?), Delivery::Stored);
-        assert!(store.get(&Kind::FEATURES, "flag-7")?.is_some());
-        Ok(begin.elapsed())
-    })?;
-    let least = best(|folder| {
-        let store = sqlite(folder)?;
-        let all_data = AllData::from_json(payload)?;
-        let begin = Instant::now();
-        black_box(serde_json::from_str::<HashMap<&str, HashMap<&str, &RawValue>>>(payload)?);
-        store.init(&all_data)?;
-        Ok(begin.elapsed())
-    })?;
-    println!(
-        "a payload, received to readable on SQLite: {ours:.1?}; RawValues and an init: {least:.1?} ({:.2} times)\n",
-        ours.as_secs_f64() / least.as_secs_f64()
-    );
     Ok(())
 }
 
@@ -119,44 +92,17 @@ fn track(payload: &str) -> Result<()> {
     Ok(())
 }
 
-/// From a patch on the stream to a listener's call, while evaluations go on.
-fn patch(payload: &str) -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let launchdarkly = StandIn::start()?;
-    launchdarkly.init(&AllData::from_json(payload)?);
-    let service = LaunchDarklyService::new("key").relay_proxy(launchdarkly.url());
-    let system = DataSystem::builder(sqlite(folder.path())?)
-        .data_source(StreamingDataSourceBuilder::new(service))
-        .build()?;
-    let status = system.data_source_status_provider().ok_or("no source")?;
-    assert!(status.wait_for(DataSourceState::Valid, PATIENCE));
-    let client = Client::build(system.configure(config()).build()?)?;
-    let (tell, told) = channel();
-    let _listener = system.flag_tracker().add_listener(move |change| drop(tell.send(change)));
-    let mut times = Vec::new();
-    let done = evaluating(&client, Some(Duration::from_micros(100)), || {
-        for version in 2..102 {
-            let begin = Instant::now();
-            launchdarkly.upsert(&Kind::FEATURES, "flag-7", &Item::parse(flag(7, version))?);
-            told.recv_timeout(PATIENCE)?;
-            times.push(begin.elapsed());
-        }
-        Ok(())
-    })?;
-    println!("a patch on the stream to a listener's call, on SQLite: {}", shown(times));
-    println!("    meanwhile {:.0} evaluations a second, the longest {:.1?}\n", done.per_second, done.longest);
-    Ok(())
-}
-
 /// From a write by somebody else to a listener's call in a process that only reads.
-fn watch(payload: &str) -> Result<()> {
+fn watch(flags: usize) -> Result<()> {
+    let all_data = AllData::from_json(&payload(flags))?;
     let folder = tempfile::tempdir()?;
     let writer = sqlite(folder.path())?;
-    writer.init(&AllData::from_json(payload)?)?;
+    writer.init(&all_data)?;
     let store = sqlite(folder.path())?;
     let changes = store.changes(Duration::from_millis(5));
     let system = DataSystem::builder(store).changes(changes).build()?;
-    println!("a write by another store to a listener's call, on SQLite: {}", told_of(&system, &writer)?);
+    println!("a write by another store to a listener's call, {flags} flags");
+    println!("    on SQLite: {}", told_of(&system, &writer)?);
 
     let Ok(url) = std::env::var("FLAGSTORE_REDIS_URL") else {
         println!("    on Redis: not measured, FLAGSTORE_REDIS_URL is not set\n");
@@ -165,7 +111,7 @@ fn watch(payload: &str) -> Result<()> {
     let prefix = format!("data-system-bench-{}", std::process::id());
     let redis = || RedisStore::builder().url(&url).prefix(&prefix).build();
     let writer = redis()?;
-    writer.init(&AllData::from_json(payload)?)?;
+    writer.init(&all_data)?;
     let store = redis()?;
     let changes = store.changes();
     let system = DataSystem::builder(store).changes(changes.clone()).build()?;
@@ -193,96 +139,14 @@ fn told_of(system: &DataSystem, writer: &dyn FeatureStoreCore) -> Result<String>
     Ok(shown(times))
 }
 
-/// How long an evaluation takes at most, while a whole environment is received.
-fn waits(payload: &str) -> Result<()> {
-    let launchdarkly = StandIn::start()?;
-    let all_data = AllData::from_json(payload)?;
-    launchdarkly.init(&all_data);
-    let receive = || {
-        for _ in 0..3 {
-            launchdarkly.init(&all_data);
-            thread::sleep(Duration::from_millis(500));
-        }
-        Ok(())
-    };
-
-    let folder = tempfile::tempdir()?;
-    let service = LaunchDarklyService::new("key").relay_proxy(launchdarkly.url());
-    let system = DataSystem::builder(sqlite(folder.path())?)
-        .data_source(StreamingDataSourceBuilder::new(service))
-        .build()?;
-    let status = system.data_source_status_provider().ok_or("no source")?;
-    assert!(status.wait_for(DataSourceState::Valid, PATIENCE));
-    let client = Client::build(system.configure(config()).build()?)?;
-    let ours = evaluating(&client, None, receive)?;
-    drop(system);
-
-    let folder = tempfile::tempdir()?;
-    let runtime = tokio::runtime::Runtime::new()?;
-    let client = runtime.block_on(async {
-        let config = official_config(&launchdarkly.url())?
-            .data_store(&flagstore_launchdarkly::data_store(sqlite(folder.path())?));
-        let client = Client::build(config.build()?)?;
-        client.start_with_default_executor();
-        Ok::<_, Box<dyn std::error::Error>>(client)
-    })?;
-    assert_eq!(runtime.block_on(client.wait_for_initialization(PATIENCE)), Some(true));
-    let bare = evaluating(&client, None, receive)?;
-    println!(
-        "the longest evaluation while an environment is received: {:.1?}; by the SDK's own source: {:.1?}",
-        ours.longest, bare.longest
-    );
-    Ok(())
-}
-
-struct Evaluated {
-    longest: Duration,
-    per_second: f64,
-}
-
-/// Evaluates on a thread of its own, with this pause between two, while something else is done.
-fn evaluating(
-    client: &Client,
-    pause: Option<Duration>,
-    mut meanwhile: impl FnMut() -> Result<()>,
-) -> Result<Evaluated> {
-    let context = context()?;
-    let is_over = AtomicBool::new(false);
-    let count = AtomicU64::new(0);
-    let begin = Instant::now();
-    let longest = thread::scope(|scope| {
-        let evaluating = scope.spawn(|| {
-            let mut longest = Duration::ZERO;
-            while !is_over.load(Ordering::Relaxed) {
-                let begin = Instant::now();
-                black_box(client.bool_variation(&context, "flag-11", false));
-                longest = longest.max(begin.elapsed());
-                count.fetch_add(1, Ordering::Relaxed);
-                if let Some(pause) = pause {
-                    thread::sleep(pause.saturating_sub(begin.elapsed()));
-                }
-            }
-            longest
-        });
-        let result = meanwhile();
-        is_over.store(true, Ordering::Relaxed);
-        result.map(|()| evaluating.join().unwrap_or_default())
-    })?;
-    #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
-    let per_second = count.into_inner() as f64 / begin.elapsed().as_secs_f64();
-    Ok(Evaluated { longest, per_second })
-}
-
 fn official(url: &str) -> Result<Client> {
-    let client = Client::build(official_config(url)?.build()?)?;
-    client.start_with_default_executor();
-    Ok(client)
-}
-
-fn official_config(url: &str) -> Result<ConfigBuilder> {
     let mut source = launchdarkly_server_sdk::StreamingDataSourceBuilder::new();
     source.transport(HyperTransport::new()?);
-    Ok(config().data_source(&source).service_endpoints(ServiceEndpointsBuilder::new().relay_proxy(url)))
+    let config =
+        config().data_source(&source).service_endpoints(ServiceEndpointsBuilder::new().relay_proxy(url));
+    let client = Client::build(config.build()?)?;
+    client.start_with_default_executor();
+    Ok(client)
 }
 
 fn config() -> ConfigBuilder {
@@ -297,22 +161,13 @@ fn sqlite(folder: &Path) -> Result<Arc<SqliteStore>> {
     Ok(Arc::new(SqliteStore::builder(folder.join("flags.db")).build()?))
 }
 
-/// The best of several, each in a folder of its own.
-fn best(mut measure: impl FnMut(&Path) -> Result<Duration>) -> Result<Duration> {
-    let mut best = Duration::MAX;
-    for _ in 0..7 {
-        best = best.min(measure(tempfile::tempdir()?.path())?);
-    }
-    Ok(best)
-}
-
 fn shown(mut times: Vec<Duration>) -> String {
     times.sort();
     format!("half within {:.2?}, all within {:.2?}", times[times.len() / 2], times[times.len() - 1])
 }
 
-fn payload() -> String {
-    let flags: Vec<_> = (0..FLAGS).map(|n| format!(r#""flag-{n}":{}"#, flag(n, 1))).collect();
+fn payload(flags: usize) -> String {
+    let flags: Vec<_> = (0..flags).map(|n| format!(r#""flag-{n}":{}"#, flag(n, 1))).collect();
     let segments: Vec<_> = (0..SEGMENTS).map(|n| format!(r#""segment-{n}":{}"#, segment(n, 1))).collect();
     format!(r#"{{"flags":{{{}}},"segments":{{{}}}}}"#, flags.join(","), segments.join(","))
 }

@@ -165,6 +165,12 @@ impl KindState {
         self.is_all_asked_for = Arc::default();
     }
 
+    /// The same item, with what was decoded of it if it is known already.
+    pub(super) fn as_known(&self, key: &str, item: Item) -> Item {
+        let known = self.items.known(key).and_then(|known| known.item());
+        known.filter(|known| **known == item).cloned().unwrap_or(item)
+    }
+
     pub(super) fn age(&mut self, at: Moment) {
         (self.aged_at, self.doubted_at) = (at, at);
     }
@@ -174,7 +180,7 @@ impl KindState {
         self.doubted_at = now.at;
         self.all = self.all.map(Learnt::aged);
         if let Some(known) = self.items.known(key).map(|known| known.aged()) {
-            self.items.put(key.into(), known);
+            self.items.put(key, known);
         }
     }
 }

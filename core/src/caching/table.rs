@@ -157,6 +157,7 @@ impl Table {
         let answer = self.change(|state| {
             let (now, overlaps_init) = (state.now(), state.overlaps_init(kind, since));
             let of_kind = state.kind_mut(kind);
+            let item = item.map(|item| of_kind.as_known(key, item));
             let is_unwritten = self.shows_what_is_unwritten(of_kind, key, since);
             if overlaps_init {
                 // Newer than what is known, perhaps, and older than what comes next.
@@ -185,11 +186,13 @@ impl Table {
         let all = self.change(|state| {
             let (now, overlaps_init) = (state.now(), state.overlaps_init(kind, since));
             let of_kind = state.kind_mut(kind);
-            let others = of_kind.items.all_known().map(|(key, _)| Arc::clone(key));
-            let others: Vec<_> = others.filter(|key| !items.by_key.contains_key(&**key)).collect();
-            let read = items.by_key.into_iter().map(|(key, item)| (Arc::from(key), Some(item)));
+            let known = of_kind.items.all_known().map(|(key, _)| key);
+            let others = known.filter(|key| !items.by_key.contains_key(&***key)).map(|key| key.to_string());
+            let others: Vec<_> = others.map(|key| (key, None)).collect();
+            let read = items.by_key.into_iter().map(|(key, item)| (key, Some(item)));
             let mut differ = Vec::new();
-            for (key, item) in read.chain(others.into_iter().map(|key| (key, None))) {
+            for (key, item) in read.chain(others) {
+                let item = item.map(|item| of_kind.as_known(&key, item));
                 let is_unwritten = self.shows_what_is_unwritten(of_kind, &key, since);
                 if !overlaps_init {
                     self.merge(of_kind, &key, News::Read(item.clone()), since, now);
@@ -258,7 +261,7 @@ impl Table {
                     Some(before) if before.pending() == Some(item) => before.pending_over(known, now),
                     _ => Known::to_be_written(known, item, now),
                 };
-                of_kind.items.put(key.into(), known);
+                of_kind.items.put(key, known);
             }
             restoring
         });
@@ -283,7 +286,8 @@ impl Table {
         let (now, overlaps_init) = (state.now(), state.overlaps_init(kind, since));
         let of_kind = state.kind_mut(kind);
         let now = Learnt { is_aged: now.is_aged || overlaps_init, ..now };
-        self.merge(of_kind, key, News::Written(item.clone()), since, now);
+        let item = of_kind.as_known(key, item.clone());
+        self.merge(of_kind, key, News::Written(item), since, now);
         if overlaps_init {
             of_kind.doubt(key, now);
         }
@@ -573,7 +577,7 @@ impl Table {
                 return;
             };
             match known.settled(now.at) {
-                Some(known) => of_kind.items.put(key.into(), known),
+                Some(known) => of_kind.items.put(key, known),
                 None => of_kind.items.remove(key),
             }
             of_kind.doubt(key, now);
@@ -616,7 +620,7 @@ impl Table {
             of_kind.settled_at = now.at;
         }
         match known.and_then(|known| if self.is_caching() { Some(known) } else { known.only_pending() }) {
-            Some(known) => of_kind.items.put(key.into(), known),
+            Some(known) => of_kind.items.put(key, known),
             None => of_kind.items.remove(key),
         }
         let known = of_kind.items.known(key);
@@ -649,8 +653,6 @@ impl Table {
     fn answer(&self, of_kind: &KindState, key: &str, item: Option<Item>, is_unwritten: bool) -> Option<Item> {
         match of_kind.items.known(key) {
             Some(known) if is_unwritten => known.newest().or(item),
-            // What was decoded of it is there already.
-            Some(known) if known.item() == item.as_ref() => known.item().cloned(),
             // The init that the database lacks has removed it.
             None if self.is_behind(of_kind) => None,
             _ => item,

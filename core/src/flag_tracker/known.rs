@@ -1,4 +1,3 @@
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::graph::{Graph, Node, Tracked};
@@ -7,8 +6,8 @@ use crate::{Item, Kind, LiveItems, dependencies};
 /// The flags and segments as they were when they were looked at last.
 #[derive(Debug, Default)]
 pub(super) struct Known {
-    flags: HashMap<Arc<str>, Item>,
-    segments: HashMap<Arc<str>, Item>,
+    flags: LiveItems,
+    segments: LiveItems,
     graph: Graph,
 }
 
@@ -38,23 +37,24 @@ impl Known {
         if items.get(key) == item {
             return None;
         }
-        let key: Arc<str> = items.get_key_value(key).map_or_else(|| key.into(), |(key, _)| Arc::clone(key));
         match item {
-            Some(item) => drop(items.insert(Arc::clone(&key), item.clone())),
-            None => drop(items.remove(&key)),
+            Some(item) => items.put(key, Arc::new(item.clone().into())),
+            None => items.remove(key),
         }
-        let node = Node { kind, key };
-        self.graph.set(&node, item.map(|item| references(kind, item)).unwrap_or_default());
-        Some(node)
+        Some(self.take_references(kind, key, item))
     }
 
     /// Takes all that there is of a kind. What is not as it was known.
     pub(super) fn take_all(&mut self, kind: Tracked, live: &LiveItems) -> Vec<Node> {
-        let is_gone = |key: &Arc<str>| live.get(key).is_none();
-        let gone: Vec<_> = self.items(kind).keys().filter(|key| is_gone(key)).cloned().collect();
-        let gone: Vec<_> = gone.iter().filter_map(|key| self.take_item(kind, key, None)).collect();
-        let there = live.iter().filter_map(|(key, item)| self.take_item(kind, key, Some(item)));
-        there.chain(gone).collect()
+        let before = std::mem::replace(self.items(kind), live.clone());
+        let changes = live.changes_since(&before).into_iter();
+        changes.map(|(key, item)| self.take_references(kind, key, item)).collect()
+    }
+
+    fn take_references(&mut self, kind: Tracked, key: &str, item: Option<&Item>) -> Node {
+        let node = Node { kind, key: key.into() };
+        self.graph.set(&node, item.map(|item| references(kind, item)).unwrap_or_default());
+        node
     }
 
     /// The flags among these nodes and all that depends on them.
@@ -63,7 +63,7 @@ impl Known {
         affected.filter(|node| node.kind == Tracked::Flag).map(|node| node.key)
     }
 
-    fn items(&mut self, kind: Tracked) -> &mut HashMap<Arc<str>, Item> {
+    fn items(&mut self, kind: Tracked) -> &mut LiveItems {
         match kind {
             Tracked::Flag => &mut self.flags,
             Tracked::Segment => &mut self.segments,
