@@ -65,13 +65,16 @@ impl LiveItems {
     }
 
     /// Puts it in place of what was known of that key.
-    pub(crate) fn put(&mut self, key: impl AsRef<str> + Into<Arc<str>>, known: Arc<Known>) {
+    pub(crate) fn put(&mut self, key: Arc<str>, known: Arc<Known>) {
         self.live += usize::from(known.live().is_some());
-        let old = match self.known.get_mut(key.as_ref()) {
-            Some(place) => Some(std::mem::replace(place, known)),
-            None => self.known.insert(key.into(), known),
-        };
+        let old = self.known.insert(key, known);
         self.live -= usize::from(old.is_some_and(|old| old.live().is_some()));
+    }
+
+    /// The same, for whoever has no key to share. One is made if nothing is known of it.
+    pub(crate) fn put_at(&mut self, key: &str, known: Arc<Known>) {
+        let key = self.known.get_key_value(key).map_or_else(|| key.into(), |(key, _)| Arc::clone(key));
+        self.put(key, known);
     }
 
     /// Nothing is known of that key any more.
@@ -82,11 +85,11 @@ impl LiveItems {
 }
 
 /// Of those that are given, the ones that are live.
-impl<K: AsRef<str> + Into<Arc<str>>> FromIterator<(K, Item)> for LiveItems {
+impl<K: Into<Arc<str>>> FromIterator<(K, Item)> for LiveItems {
     fn from_iter<I: IntoIterator<Item = (K, Item)>>(items: I) -> Self {
         let mut all = Self::default();
         for (key, item) in items.into_iter().filter(|(_, item)| !item.is_deleted()) {
-            all.put(key, Arc::new(Known::from(item)));
+            all.put(key.into(), Arc::new(Known::from(item)));
         }
         all
     }
@@ -124,8 +127,8 @@ mod tests {
     fn it_never_changes_in_the_hand() {
         let mut items: LiveItems = [("a", item(1)), ("gone", tombstone(1))].into_iter().collect();
         let held = items.clone();
-        items.put("a", Arc::new(item(2).into()));
-        items.put("b", Arc::new(item(1).into()));
+        items.put_at("a", Arc::new(item(2).into()));
+        items.put_at("b", Arc::new(item(1).into()));
         assert_eq!((held.len(), held.get("a")), (1, Some(&item(1))));
         assert_eq!((items.len(), items.get("a")), (2, Some(&item(2))));
     }
@@ -139,11 +142,11 @@ mod tests {
                 .collect();
         let mut items = before.clone();
         assert_eq!(items.changes_since(&before), []);
-        items.put("other", Arc::new(item(2).into()));
-        items.put("same", Arc::new(item(1).into()));
-        items.put("new", Arc::new(item(1).into()));
-        items.put("never", Arc::new(tombstone(1).into()));
-        items.put("deleted", Arc::new(tombstone(2).into()));
+        items.put_at("other", Arc::new(item(2).into()));
+        items.put_at("same", Arc::new(item(1).into()));
+        items.put_at("new", Arc::new(item(1).into()));
+        items.put_at("never", Arc::new(tombstone(1).into()));
+        items.put_at("deleted", Arc::new(tombstone(2).into()));
         items.remove("gone");
         let mut changes = items.changes_since(&before);
         changes.sort_by_key(|(key, _)| *key);
@@ -157,9 +160,9 @@ mod tests {
     #[test]
     fn only_live_items_count() {
         let mut items: LiveItems = [("a", item(1))].into_iter().collect();
-        items.put("a", Arc::new(tombstone(2).into()));
+        items.put_at("a", Arc::new(tombstone(2).into()));
         assert_eq!((items.len(), items.get("a"), items.iter().count()), (0, None, 0));
-        items.put("a", Arc::new(item(3).into()));
+        items.put_at("a", Arc::new(item(3).into()));
         assert_eq!((items.len(), items.iter().count()), (1, 1));
         items.remove("a");
         items.remove("a");

@@ -180,7 +180,7 @@ impl KindState {
         self.doubted_at = now.at;
         self.all = self.all.map(Learnt::aged);
         if let Some(known) = self.items.known(key).map(|known| known.aged()) {
-            self.items.put(key, known);
+            self.items.put_at(key, known);
         }
     }
 }

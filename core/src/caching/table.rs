@@ -211,7 +211,7 @@ impl Table {
             let mut all = of_kind.items.clone();
             for (key, answer) in differ {
                 match answer {
-                    Some(item) => all.put(key, Arc::new(Known::from(item))),
+                    Some(item) => all.put_at(&key, Arc::new(Known::from(item))),
                     None => all.remove(&key),
                 }
             }
@@ -261,7 +261,7 @@ impl Table {
                     Some(before) if before.pending() == Some(item) => before.pending_over(known, now),
                     _ => Known::to_be_written(known, item, now),
                 };
-                of_kind.items.put(key, known);
+                of_kind.items.put_at(key, known);
             }
             restoring
         });
@@ -577,7 +577,7 @@ impl Table {
                 return;
             };
             match known.settled(now.at) {
-                Some(known) => of_kind.items.put(key, known),
+                Some(known) => of_kind.items.put_at(key, known),
                 None => of_kind.items.remove(key),
             }
             of_kind.doubt(key, now);
@@ -620,7 +620,7 @@ impl Table {
             of_kind.settled_at = now.at;
         }
         match known.and_then(|known| if self.is_caching() { Some(known) } else { known.only_pending() }) {
-            Some(known) => of_kind.items.put(key, known),
+            Some(known) => of_kind.items.put_at(key, known),
             None => of_kind.items.remove(key),
         }
         let known = of_kind.items.known(key);

@@ -38,7 +38,7 @@ impl Known {
             return None;
         }
         match item {
-            Some(item) => items.put(key, Arc::new(item.clone().into())),
+            Some(item) => items.put_at(key, Arc::new(item.clone().into())),
             None => items.remove(key),
         }
         Some(self.take_references(kind, key, item))
