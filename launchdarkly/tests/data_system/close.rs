@@ -1,12 +1,13 @@
+use std::sync::mpsc::{Sender, TryRecvError, channel};
 use std::time::Duration;
 
 use flagstore_core::{
-    BackgroundOperation, BigSegmentStoreWrapper, BigSegmentsStatus, DataSourceState, FeatureStoreCore, Kind,
-    MemoryBigSegmentStore, MemoryStore,
+    BackgroundOperation, BigSegmentStoreWrapper, BigSegmentsStatus, Change, ChangeSource, ChangeWatch,
+    DataSourceState, MemoryBigSegmentStore, MemoryStore,
 };
 use flagstore_launchdarkly::DataSystem;
 
-use crate::support::{LONG, Manual, client, context, environment, flag, sqlite, watching};
+use crate::support::{LONG, Manual, client, context, environment};
 
 /// The source ends, the Big Segments end, and the client goes on with what is there.
 #[test]
@@ -41,15 +42,28 @@ fn dropping_it_ends_the_source() {
 /// What others write is not watched any more, although the client still holds the store.
 #[test]
 fn close_ends_the_watch() {
-    let folder = tempfile::tempdir().unwrap();
-    let other = sqlite(folder.path());
-    other.init(&environment([("dark-mode", 1, true)])).unwrap();
-    let system = watching(folder.path()).build().unwrap();
-    let client = client(&system);
-    assert!(client.bool_variation(&context(), "dark-mode", false));
+    let (told, ended) = channel();
+    let system = DataSystem::builder(MemoryStore::new()).changes(Watched(told)).build().unwrap();
+    let _client = client(&system);
+    assert_eq!(ended.try_recv(), Err(TryRecvError::Empty));
     assert!(system.close(LONG));
-    other.upsert(&Kind::FEATURES, "dark-mode", &flag("dark-mode", 2, false)).map(drop).unwrap();
-    // Longer than the watch's interval, which would have shown it. The cache's own time is longer still.
-    std::thread::sleep(Duration::from_millis(30));
-    assert!(client.bool_variation(&context(), "dark-mode", false));
+    assert_eq!(ended.recv_timeout(LONG), Ok(()));
+}
+
+/// Tells when a watch has ended.
+#[derive(Debug)]
+struct Watched(Sender<()>);
+
+impl ChangeSource for Watched {
+    fn watch(&self, _on_change: Box<dyn Fn(Change) + Send + Sync>) -> ChangeWatch {
+        ChangeWatch::new(Guard(self.0.clone()))
+    }
+}
+
+struct Guard(Sender<()>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let _ = self.0.send(());
+    }
 }
