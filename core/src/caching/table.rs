@@ -401,6 +401,8 @@ impl Table {
                 let removes = known.filter(|key| !kept.contains(&***key)).cloned().collect();
                 if is_shown {
                     self.replace(of_kind, kind, all_data, &[], since, now);
+                } else {
+                    of_kind.settle_all(now.at);
                 }
                 let init = PendingInit::of(all_data, kind, now.at);
                 of_kind.pending_init = Some(PendingInit { removes, ..init });

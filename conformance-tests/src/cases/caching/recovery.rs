@@ -24,6 +24,8 @@ pub(super) fn cases() -> Vec<Case> {
         Case::new(update_during_a_recovery_is_not_lost),
         Case::new(update_that_is_acknowledged_during_a_recovery_is_not_lost),
         Case::new(init_during_a_recovery_is_not_lost),
+        Case::new(update_after_a_failed_init_need_not_be_newer_than_what_that_removed),
+        Case::new(update_after_an_init_that_failed_during_a_recovery_is_not_lost),
         Case::new(init_while_updates_are_written_back_is_not_undone),
         Case::new(update_after_a_failed_init_outlives_its_repetition),
         Case::new(what_was_forgotten_is_read_as_it_was_written),
@@ -292,6 +294,41 @@ fn init_during_a_recovery_is_not_lost(database: &Database<'_>) {
             assert_eq!(setup.all(), [("a".to_owned(), newest)], "{setup}, failure: {is_failure}");
             assert_eq!(setup.version("a"), Some(newest), "{setup}, failure: {is_failure}");
         }
+    }
+}
+
+/// What failed before the init is of no use after it, be its version as high as it likes.
+fn update_after_a_failed_init_need_not_be_newer_than_what_that_removed(database: &Database<'_>) {
+    for setup in keeping(database) {
+        init(&setup);
+        setup.begin_outage();
+        setup.upsert_in_vain("b", 6);
+        assert!(setup.store.init(&flags([("a", item("a", 3, ""))])).is_err(), "{setup}");
+        setup.upsert_in_vain("b", 4);
+        setup.end_outage(HEALTHY);
+        assert_eq!(stored(&setup, &Kind::FEATURES), expected([("a", 3, false), ("b", 4, false)]), "{setup}");
+        assert_eq!(setup.all(), [("a".to_owned(), 3), ("b".to_owned(), 4)], "{setup}");
+    }
+}
+
+/// The init takes away what the recovery has written, which is newer than the update; the update comes after both.
+fn update_after_an_init_that_failed_during_a_recovery_is_not_lost(database: &Database<'_>) {
+    for setup in keeping(database) {
+        init(&setup);
+        setup.begin_outage();
+        setup.upsert_in_vain("b", 6);
+        let gate = setup.hold(Operation::Init);
+        setup.core.replace(empty(database));
+        setup.core.heal();
+        gate.wait();
+        setup.core.fail_exactly(&[Operation::Init, Operation::Upsert], ErrorKind::Unavailable);
+        assert!(setup.store.init(&flags([("a", item("a", 3, ""))])).is_err(), "{setup}");
+        setup.upsert_in_vain("b", 4);
+        setup.core.heal();
+        gate.open();
+        setup.wait_for_status(HEALTHY);
+        assert_eq!(stored(&setup, &Kind::FEATURES), expected([("a", 3, false), ("b", 4, false)]), "{setup}");
+        assert_eq!(setup.all(), [("a".to_owned(), 3), ("b".to_owned(), 4)], "{setup}");
     }
 }
 
