@@ -193,10 +193,17 @@ impl Known {
         Self::with_pending(known, self.pending.clone(), now)
     }
 
-    /// What is known of a key, and that this item has to be written there once more.
-    pub(crate) fn to_be_written(known: Option<&Arc<Self>>, item: &Item, now: Learnt) -> Arc<Self> {
+    /// What is known of a key, and that this item has to be written there once more, unless an update is pending that
+    /// is newer: not one from before the init of that moment, which takes it away.
+    pub(crate) fn to_be_written(
+        known: Option<&Arc<Self>>,
+        item: &Item,
+        init_at: Moment,
+        now: Learnt,
+    ) -> Arc<Self> {
         let pending = known.and_then(|known| known.pending.clone());
-        let pending = pending.filter(|pending| pending.item.version() >= item.version());
+        let pending =
+            pending.filter(|pending| pending.at > init_at && pending.item.version() >= item.version());
         let pending = pending.or_else(|| Some(PendingItem { item: item.clone(), at: now.at }));
         Self::with_pending(known, pending, now)
     }
@@ -240,6 +247,10 @@ pub(crate) struct Circumstances {
     pub(crate) is_behind: bool,
     /// Whether an init may take away what the database has, or may have: one is to be written, or was under way.
     pub(crate) may_be_undone: bool,
+    /// When an init became pending, which takes away what was pending before it; 0 if none is.
+    pub(crate) init_at: Moment,
+    /// What was learnt until then is in doubt.
+    pub(crate) aged_at: Moment,
 }
 
 /// What is known of a key after this news. The one place where versions are compared.
@@ -265,7 +276,9 @@ pub(crate) fn merge(known: Option<&Arc<Known>>, news: News, given: &Circumstance
     let compared = item.as_ref().map(Item::version).cmp(&version);
     if !is_stored {
         let is_certain = !given.may_be_undone
-            && known.is_some_and(|known| !known.learnt.is_aged && known.pending.is_none());
+            && known.is_some_and(|known| {
+                known.pending.is_none() && known.learnt.is_stale(given.aged_at, None).is_none()
+            });
         if compared.is_le() && is_certain {
             return known.cloned();
         }
@@ -273,6 +286,7 @@ pub(crate) fn merge(known: Option<&Arc<Known>>, news: News, given: &Circumstance
         let shows_it = given.is_lasting && compared.is_gt();
         let shown = item.clone().filter(|_| shows_it).map(|item| Known::initial(item, given.now));
         let pending = pending
+            .filter(|pending| pending.at > given.init_at)
             .filter(|pending| Some(pending.item.version()) > item.as_ref().map(Item::version))
             .cloned()
             .or_else(|| item.map(|item| PendingItem { item, at: given.now.at }));
@@ -317,6 +331,8 @@ mod tests {
             is_lasting: false,
             is_behind: false,
             may_be_undone: false,
+            init_at: 0,
+            aged_at: 0,
         }
     }
 
@@ -380,6 +396,30 @@ mod tests {
             );
             let done = merge(known.as_ref(), News::Written(item(4)), &given(3, 4));
             assert_eq!((shown(done.as_ref()), pending(done.as_ref())), (Some(4), None));
+        }
+    }
+
+    /// A newer version that is in doubt may be gone, and then the older update is what there is to be.
+    #[test]
+    fn what_is_in_doubt_spares_no_update() {
+        let known = merge(None, News::Written(item(5)), &given(0, 1));
+        let unwritten = |aged_at| {
+            let given = Circumstances { aged_at, ..given(2, 2) };
+            pending(merge(known.as_ref(), News::Unwritten(item(3)), &given).as_ref())
+        };
+        assert_eq!((unwritten(0), unwritten(1)), (None, Some(3)));
+    }
+
+    /// An init that has to be written takes away what was pending before it, whatever its version.
+    #[test]
+    fn what_was_pending_before_an_init_spares_no_update() {
+        let known = merge(None, News::Unwritten(item(6)), &given(1, 1));
+        for (init_at, expected) in [(0, 6), (2, 4)] {
+            let given = Circumstances { init_at, ..given(3, 3) };
+            let unwritten = merge(known.as_ref(), News::Unwritten(item(4)), &given);
+            assert_eq!(pending(unwritten.as_ref()), Some(expected));
+            let undone = Known::to_be_written(known.as_ref(), &item(4), init_at, given.now);
+            assert_eq!(undone.pending().map(Item::version), Some(expected));
         }
     }
 

@@ -171,19 +171,9 @@ impl KindState {
         known.filter(|known| **known == item).cloned().unwrap_or(item)
     }
 
-    /// Nothing is pending any more: an init that came after it is to be written.
-    pub(super) fn settle_all(&mut self, at: Moment) {
-        let pending = self.items.all_known().filter(|(_, known)| known.pending().is_some());
-        let pending: Vec<_> = pending.map(|(key, known)| (Arc::clone(key), known.settled(at))).collect();
-        if !pending.is_empty() {
-            self.all = self.all.map(Learnt::aged);
-        }
-        for (key, settled) in pending {
-            match settled {
-                Some(known) => self.items.put(key, known),
-                None => self.items.remove(&key),
-            }
-        }
+    /// When an init became pending; 0 if none is.
+    pub(super) fn init_at(&self) -> Moment {
+        self.pending_init.as_ref().map_or(0, |init| init.at)
     }
 
     pub(super) fn age(&mut self, at: Moment) {

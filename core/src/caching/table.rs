@@ -259,7 +259,7 @@ impl Table {
             if is_lost {
                 let known = match before {
                     Some(before) if before.pending() == Some(item) => before.pending_over(known, now),
-                    _ => Known::to_be_written(known, item, now),
+                    _ => Known::to_be_written(known, item, of_kind.init_at(), now),
                 };
                 of_kind.items.put_at(key, known);
             }
@@ -401,8 +401,6 @@ impl Table {
                 let removes = known.filter(|key| !kept.contains(&***key)).cloned().collect();
                 if is_shown {
                     self.replace(of_kind, kind, all_data, &[], since, now);
-                } else {
-                    of_kind.settle_all(now.at);
                 }
                 let init = PendingInit::of(all_data, kind, now.at);
                 of_kind.pending_init = Some(PendingInit { removes, ..init });
@@ -435,8 +433,15 @@ impl Table {
         for (key, item) in items.filter(|(key, _)| self.is_caching() && !is_too_large(key)) {
             of_kind.items.put(Arc::clone(key), Known::initial(item.clone(), learnt));
         }
-        let given =
-            Circumstances { since, now: learnt, is_lasting: false, is_behind: false, may_be_undone: false };
+        let given = Circumstances {
+            since,
+            now: learnt,
+            is_lasting: false,
+            is_behind: false,
+            may_be_undone: false,
+            init_at: 0,
+            aged_at: 0,
+        };
         for (key, known) in before.all_known() {
             if let Some(known) = known.part_since(since) {
                 let initial = of_kind.items.known(key);
@@ -643,7 +648,8 @@ impl Table {
         let (is_lasting, may_be_undone) = (self.is_lasting(), now.is_aged || of_kind.pending_init.is_some());
         let is_behind = is_lasting && of_kind.pending_init.is_some();
         let now = Learnt { is_aged: now.is_aged || of_kind.doubted_at > since, ..now };
-        Circumstances { since, now, is_lasting, is_behind, may_be_undone }
+        let (init_at, aged_at) = (of_kind.init_at(), of_kind.aged_at);
+        Circumstances { since, now, is_lasting, is_behind, may_be_undone, init_at, aged_at }
     }
 
     /// Whether readers go on with what the database has not taken.

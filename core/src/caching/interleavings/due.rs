@@ -12,6 +12,8 @@ pub(super) struct Due {
     pub(super) at_least: [u64; 2],
     /// What the last init has removed.
     pub(super) removed: Option<[Vec<u64>; 2]>,
+    /// What is there by what updates were told since that began: one that had failed before may be done late, after it.
+    told: [Vec<u64>; 2],
 }
 
 impl Due {
@@ -21,13 +23,24 @@ impl Due {
 
     pub(super) fn begin_init(&mut self) {
         (self.inits, self.under_way) = (self.inits + 1, self.under_way + 1);
-        (self.at_least, self.removed) = ([0, 0], None);
+        (self.at_least, self.removed, self.told) = ([0, 0], None, Default::default());
     }
 
     pub(super) fn end_upsert(&mut self, key: usize, version: u64, is_stale: bool, inits: Option<usize>) {
         self.ended[key].push(version);
         if !is_stale && inits.is_some() && inits == self.inits() {
             self.at_least[key] = self.at_least[key].max(version);
+        }
+    }
+
+    pub(super) fn is_there(&mut self, key: usize, version: u64) {
+        self.told[key].push(version);
+        self.keep_told();
+    }
+
+    fn keep_told(&mut self) {
+        for (removed, told) in self.removed.iter_mut().flatten().zip(&self.told) {
+            removed.retain(|removed| !told.contains(removed));
         }
     }
 
@@ -48,6 +61,7 @@ impl Due {
             for (removed, version) in self.removed.iter_mut().flatten().zip(versions) {
                 removed.retain(|removed| *removed != version);
             }
+            self.keep_told();
         }
     }
 }

@@ -16,6 +16,9 @@ use crate::{
     AllData, ErrorKind, FeatureStoreCore, Item, Items, Kind, LiveItems, MemoryStore, StoreError, Upsert,
 };
 
+/// From one new version to the next, which leaves room for updates whose versions are old.
+const STEP: u64 = 64;
+
 /// A table, its database, and what goes on between them.
 pub(super) struct World {
     case: Case,
@@ -27,6 +30,8 @@ pub(super) struct World {
     history: Mutex<Vec<[u64; 2]>>,
     decisions: Mutex<std::vec::IntoIter<[u8; 3]>>,
     next_version: Mutex<u64>,
+    /// How many updates had an old version.
+    older: Mutex<u64>,
     /// When others have done what we were not told yet, and whether it may have lowered a version.
     notices: Mutex<VecDeque<(usize, bool)>>,
     /// Whether the monitor has to look.
@@ -48,7 +53,8 @@ impl World {
             calls: Mutex::default(),
             history: Mutex::new(vec![[0, 0]]),
             decisions: Mutex::new(case.decisions.clone().into_iter()),
-            next_version: Mutex::new(1),
+            next_version: Mutex::new(STEP),
+            older: Mutex::new(0),
             notices: Mutex::default(),
             is_reported: Mutex::new(false),
             story: Mutex::default(),
@@ -129,8 +135,15 @@ impl World {
 
     fn next_item(&self) -> Item {
         let mut next = self.next_version.lock();
-        *next += 1;
+        *next += STEP;
         item(*next)
+    }
+
+    /// An item whose version is older than the newest, and that no other update has.
+    fn older_item(&self, age: usize) -> Item {
+        let (newest, mut older) = (*self.next_version.lock(), self.older.lock());
+        *older += 1;
+        item(age as u64 % (newest / STEP) * STEP + *older % STEP)
     }
 
     /// What a database does with a write: it takes it, it is away, it takes it and does not answer, or it refuses it.
@@ -194,7 +207,8 @@ impl World {
                 }
             }
             2 | 3 => {
-                let item = self.next_item();
+                let is_old = action % 16 == 3 && self.case.has_inits && outcome % 2 == 1;
+                let item = if is_old { self.older_item(outcome / 2) } else { self.next_item() };
                 let inits = self.due.lock().inits();
                 self.begin(Call::Upsert { key, item, since: self.table.moment(), inits, answer: None });
             }
@@ -311,6 +325,7 @@ impl World {
                             Upsert::Stale(current) => current,
                         };
                         self.hear(number(key), stored.version());
+                        self.due.lock().is_there(number(key), stored.version());
                     }
                     self.report_unless(self.table.upsert_ended(&KIND, key, item, &result, *since));
                     return;
