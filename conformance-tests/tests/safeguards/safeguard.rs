@@ -30,6 +30,17 @@ pub(crate) const ALL: &[Safeguard] = &[
         may_fail: &[],
     },
     Safeguard {
+        name: "what_was_pending_before_an_init_spares_no_update",
+        file: "known.rs",
+        text: "            .filter(|pending| pending.at > given.init_at)\n",
+        without: "",
+        fails: &[
+            "recovery::update_after_a_failed_init_need_not_be_newer_than_what_that_removed",
+            "recovery::update_after_an_init_that_failed_during_a_recovery_is_not_lost",
+        ],
+        may_fail: &[],
+    },
+    Safeguard {
         name: "what_made_room_keeps_its_version",
         file: "known.rs",
         text: "let value = self.version().map_or(Value::Nothing, Value::Evicted);",
