@@ -90,7 +90,11 @@ impl Known {
 
     /// Whether the database has left an update unanswered since then.
     pub(crate) fn is_pending_since(&self, since: Moment) -> bool {
-        self.pending.as_ref().is_some_and(|pending| pending.at > since)
+        self.pending_since(since).is_some()
+    }
+
+    fn pending_since(&self, since: Moment) -> Option<&PendingItem> {
+        self.pending.as_ref().filter(|pending| pending.at > since)
     }
 
     /// The item or tombstone.
@@ -180,7 +184,7 @@ impl Known {
 
     /// What of it came in since then.
     pub(crate) fn part_since(&self, since: Moment) -> Option<Arc<Self>> {
-        let pending = self.pending.clone().filter(|pending| pending.at > since);
+        let pending = self.pending_since(since).cloned();
         if self.is_overtaken(since) && !matches!(self.value, Value::Nothing) {
             return Some(Self::new(self.value.clone(), self.learnt, pending));
         }
@@ -201,9 +205,8 @@ impl Known {
         init_at: Moment,
         now: Learnt,
     ) -> Arc<Self> {
-        let pending = known.and_then(|known| known.pending.clone());
-        let pending =
-            pending.filter(|pending| pending.at > init_at && pending.item.version() >= item.version());
+        let pending = known.and_then(|known| known.pending_since(init_at)).cloned();
+        let pending = pending.filter(|pending| pending.item.version() >= item.version());
         let pending = pending.or_else(|| Some(PendingItem { item: item.clone(), at: now.at }));
         Self::with_pending(known, pending, now)
     }
@@ -253,6 +256,14 @@ pub(crate) struct Circumstances {
     pub(crate) aged_at: Moment,
 }
 
+impl Circumstances {
+    /// Nothing but the news: no init and no doubt is about.
+    pub(crate) fn plain(since: Moment, now: Learnt) -> Self {
+        let (is_lasting, is_behind, may_be_undone) = (false, false, false);
+        Self { since, now, is_lasting, is_behind, may_be_undone, init_at: 0, aged_at: 0 }
+    }
+}
+
 /// What is known of a key after this news. The one place where versions are compared.
 ///
 /// The database's word counts whatever its version, with two exceptions, where only a higher version counts: if
@@ -285,8 +296,8 @@ pub(crate) fn merge(known: Option<&Arc<Known>>, news: News, given: &Circumstance
         // Readers go on with what is newer, also if it is in doubt.
         let shows_it = given.is_lasting && compared.is_gt();
         let shown = item.clone().filter(|_| shows_it).map(|item| Known::initial(item, given.now));
-        let pending = pending
-            .filter(|pending| pending.at > given.init_at)
+        let pending = known
+            .and_then(|known| known.pending_since(given.init_at))
             .filter(|pending| Some(pending.item.version()) > item.as_ref().map(Item::version))
             .cloned()
             .or_else(|| item.map(|item| PendingItem { item, at: given.now.at }));
@@ -325,15 +336,7 @@ mod tests {
     }
 
     fn given(since: Moment, now: Moment) -> Circumstances {
-        Circumstances {
-            since,
-            now: Learnt::at(now),
-            is_lasting: false,
-            is_behind: false,
-            may_be_undone: false,
-            init_at: 0,
-            aged_at: 0,
-        }
+        Circumstances::plain(since, Learnt::at(now))
     }
 
     fn read(version: u64) -> News {

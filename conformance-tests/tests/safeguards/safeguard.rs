@@ -32,8 +32,8 @@ pub(crate) const ALL: &[Safeguard] = &[
     Safeguard {
         name: "what_was_pending_before_an_init_spares_no_update",
         file: "known.rs",
-        text: "            .filter(|pending| pending.at > given.init_at)\n",
-        without: "",
+        text: "known.pending_since(given.init_at)",
+        without: "known.pending_since(0)",
         fails: &[
             "recovery::update_after_a_failed_init_need_not_be_newer_than_what_that_removed",
             "recovery::update_after_an_init_that_failed_during_a_recovery_is_not_lost",

@@ -433,15 +433,7 @@ impl Table {
         for (key, item) in items.filter(|(key, _)| self.is_caching() && !is_too_large(key)) {
             of_kind.items.put(Arc::clone(key), Known::initial(item.clone(), learnt));
         }
-        let given = Circumstances {
-            since,
-            now: learnt,
-            is_lasting: false,
-            is_behind: false,
-            may_be_undone: false,
-            init_at: 0,
-            aged_at: 0,
-        };
+        let given = Circumstances::plain(since, learnt);
         for (key, known) in before.all_known() {
             if let Some(known) = known.part_since(since) {
                 let initial = of_kind.items.known(key);

@@ -234,10 +234,10 @@ fn update_during_an_init_outlives_a_loss(database: &Database<'_>) {
     }
 }
 
-/// Begins the recovery of a database that has lost its data, holds it where it has read what is left, and lets it go
-/// on after `meanwhile`.
-fn during_a_recovery(database: &Database<'_>, setup: &Setup, meanwhile: impl FnOnce()) {
-    let gate = setup.hold(Operation::GetAll);
+/// Begins the recovery of a database that has lost its data, holds it where it has done this, and lets it go on after
+/// `meanwhile`.
+fn during_a_recovery(database: &Database<'_>, setup: &Setup, held: Operation, meanwhile: impl FnOnce()) {
+    let gate = setup.hold(held);
     setup.core.replace(empty(database));
     setup.core.heal();
     gate.wait();
@@ -251,7 +251,7 @@ fn update_during_a_recovery_is_not_lost(database: &Database<'_>) {
     for setup in keeping(database) {
         init(&setup);
         setup.begin_outage();
-        during_a_recovery(database, &setup, || {
+        during_a_recovery(database, &setup, Operation::GetAll, || {
             setup.core.fail_only(Operation::Upsert, ErrorKind::Unavailable);
             setup.upsert_in_vain("a", 2);
             setup.core.heal();
@@ -267,7 +267,7 @@ fn update_that_is_acknowledged_during_a_recovery_is_not_lost(database: &Database
     for setup in keeping(database) {
         init(&setup);
         setup.begin_outage();
-        during_a_recovery(database, &setup, || setup.update("b", 2));
+        during_a_recovery(database, &setup, Operation::GetAll, || setup.update("b", 2));
         assert_eq!(stored(&setup, &Kind::FEATURES), expected([("a", 1, false), ("b", 2, false)]), "{setup}");
         assert_eq!(setup.version("b"), Some(2), "{setup}");
     }
@@ -280,7 +280,7 @@ fn init_during_a_recovery_is_not_lost(database: &Database<'_>) {
             setup.store.init(&flags([("a", item("a", 5, "")), ("gone", item("gone", 5, ""))])).succeed();
             setup.begin_outage();
             setup.upsert_in_vain("gone", 6);
-            during_a_recovery(database, &setup, || {
+            during_a_recovery(database, &setup, Operation::GetAll, || {
                 if is_failure {
                     setup.core.fail_only(Operation::Init, ErrorKind::Unavailable);
                 }
@@ -297,17 +297,26 @@ fn init_during_a_recovery_is_not_lost(database: &Database<'_>) {
     }
 }
 
+/// An init without `b`, and then an update of that, older than what was there before.
+fn init_and_older_update_in_vain(setup: &Setup) {
+    assert!(setup.store.init(&flags([("a", item("a", 3, ""))])).is_err(), "{setup}");
+    setup.upsert_in_vain("b", 4);
+}
+
+fn has_init_and_older_update(setup: &Setup) {
+    assert_eq!(stored(setup, &Kind::FEATURES), expected([("a", 3, false), ("b", 4, false)]), "{setup}");
+    assert_eq!(setup.all(), [("a".to_owned(), 3), ("b".to_owned(), 4)], "{setup}");
+}
+
 /// What failed before the init is of no use after it, be its version as high as it likes.
 fn update_after_a_failed_init_need_not_be_newer_than_what_that_removed(database: &Database<'_>) {
     for setup in keeping(database) {
         init(&setup);
         setup.begin_outage();
         setup.upsert_in_vain("b", 6);
-        assert!(setup.store.init(&flags([("a", item("a", 3, ""))])).is_err(), "{setup}");
-        setup.upsert_in_vain("b", 4);
+        init_and_older_update_in_vain(&setup);
         setup.end_outage(HEALTHY);
-        assert_eq!(stored(&setup, &Kind::FEATURES), expected([("a", 3, false), ("b", 4, false)]), "{setup}");
-        assert_eq!(setup.all(), [("a".to_owned(), 3), ("b".to_owned(), 4)], "{setup}");
+        has_init_and_older_update(&setup);
     }
 }
 
@@ -317,18 +326,12 @@ fn update_after_an_init_that_failed_during_a_recovery_is_not_lost(database: &Dat
         init(&setup);
         setup.begin_outage();
         setup.upsert_in_vain("b", 6);
-        let gate = setup.hold(Operation::Init);
-        setup.core.replace(empty(database));
-        setup.core.heal();
-        gate.wait();
-        setup.core.fail_exactly(&[Operation::Init, Operation::Upsert], ErrorKind::Unavailable);
-        assert!(setup.store.init(&flags([("a", item("a", 3, ""))])).is_err(), "{setup}");
-        setup.upsert_in_vain("b", 4);
-        setup.core.heal();
-        gate.open();
-        setup.wait_for_status(HEALTHY);
-        assert_eq!(stored(&setup, &Kind::FEATURES), expected([("a", 3, false), ("b", 4, false)]), "{setup}");
-        assert_eq!(setup.all(), [("a".to_owned(), 3), ("b".to_owned(), 4)], "{setup}");
+        during_a_recovery(database, &setup, Operation::Init, || {
+            setup.core.fail_exactly(&[Operation::Init, Operation::Upsert], ErrorKind::Unavailable);
+            init_and_older_update_in_vain(&setup);
+            setup.core.heal();
+        });
+        has_init_and_older_update(&setup);
     }
 }
 

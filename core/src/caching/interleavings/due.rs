@@ -33,7 +33,8 @@ impl Due {
         }
     }
 
-    pub(super) fn is_there(&mut self, key: usize, version: u64) {
+    /// An update was told that this is there.
+    pub(super) fn hear(&mut self, key: usize, version: u64) {
         self.told[key].push(version);
         self.keep_told();
     }

@@ -325,7 +325,7 @@ impl World {
                             Upsert::Stale(current) => current,
                         };
                         self.hear(number(key), stored.version());
-                        self.due.lock().is_there(number(key), stored.version());
+                        self.due.lock().hear(number(key), stored.version());
                     }
                     self.report_unless(self.table.upsert_ended(&KIND, key, item, &result, *since));
                     return;
