@@ -11,7 +11,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::error::Failure;
-use crate::log::{self, Mark};
+use crate::log::{self, Mark, Pages};
 use crate::open_file::{Found, Look, Lost, OpenFile};
 use crate::{codec, schema};
 
@@ -161,8 +161,7 @@ impl Open {
     }
 
     /// Moves the log into the file when it has become long. To be called when the file is known to be well.
-    pub(crate) fn tend_the_log(&mut self) {
-        let pages = log::take_pages();
+    pub(crate) fn tend_the_log(&mut self, pages: Pages) {
         if !pages.any() {
             return;
         }

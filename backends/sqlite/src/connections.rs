@@ -134,7 +134,13 @@ impl Connections {
         if open.file.is_none() {
             return result;
         }
-        let look = if result.is_err() { Look::Whole } else { look };
+        let pages = log::take_pages();
+        let look = match look {
+            _ if result.is_err() => Look::Whole,
+            // What has written nothing is no more than a read.
+            Look::Write if !pages.any() => Look::Read,
+            look => look,
+        };
         if let Some(lost) = open.what_is_lost(&self.options, look) {
             open.abandon(lost);
             *lease = None;
@@ -142,7 +148,7 @@ impl Connections {
             return Err(Failure::FileGone);
         }
         match &result {
-            Ok(_) => open.tend_the_log(),
+            Ok(_) => open.tend_the_log(pages),
             Err(failure) if failure.spares_the_connection() => {}
             Err(failure) => {
                 // What the log takes comes free by moving it into the file, which may have room for it.
