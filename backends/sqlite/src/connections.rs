@@ -16,6 +16,10 @@ use crate::slots::Slots;
 
 const MOMENT: Duration = Duration::from_millis(1);
 
+const UNREADABLE_LOG: &str = "the log beside the file (-wal) has data in it, and this user cannot make the file (-shm) \
+    by which it is read: let a store that may write open the file and close it, which empties the log, or let this user \
+    write to the folder";
+
 pub(crate) struct Connections {
     options: Options,
     writer: Slots<Open>,
@@ -198,11 +202,15 @@ impl Connections {
             file.abandon(Lost::Memory);
         }
         match opened {
-            // SQLite reads a database with a log only where it can make the files beside it. Where there is no log
-            // nobody writes, and the file can be read as it is, until somebody does.
-            Err(failure) if self.options.read_only && failure.wants_files_beside() && !file.has_log() => {
-                Open::prepare(&self.options, deadline, log::open_without_log(path)?, Some(share(true)?))
-            }
+            // SQLite reads a database with a log only where it can make the files beside it.
+            Err(failure) if self.options.read_only && failure.wants_files_beside() => match file.has_log() {
+                true if file.has_memory() => Err(failure),
+                true => Err(Failure::Refused { field: "read_only", reason: UNREADABLE_LOG.to_owned() }),
+                // Nobody writes, so the file can be read as it is, until somebody does.
+                false => {
+                    Open::prepare(&self.options, deadline, log::open_without_log(path)?, Some(share(true)?))
+                }
+            },
             opened => opened,
         }
     }

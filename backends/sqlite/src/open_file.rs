@@ -227,6 +227,11 @@ impl OpenFile {
         fs::metadata(&self.log).is_ok_and(|metadata| metadata.len() > 0)
     }
 
+    /// Whether there is the shared memory, without which nobody reads a log.
+    pub(crate) fn has_memory(&self) -> bool {
+        self.memory.exists()
+    }
+
     /// Looks at the files.
     pub(crate) fn look(&self, look: Look) -> Found {
         if self.is_gone() {

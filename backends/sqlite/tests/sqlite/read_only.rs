@@ -53,6 +53,30 @@ fn a_file_and_folder_that_nobody_can_write() {
     set_mode(folder.0.path(), 0o755);
 }
 
+/// A writer that was killed leaves data in the log. Whoever may make no file beside it cannot read that, and is told.
+#[test]
+fn a_log_that_nobody_can_read_is_named() {
+    if !permissions_bind() {
+        return passes_for_nobody("read_only::a_log_that_nobody_can_read_is_named");
+    }
+    let (written, left) = (Folder::new(), Folder::new());
+    let writer = written.store();
+    upsert(&writer, 1).unwrap();
+    for ending in ["", "-wal"] {
+        let named = |folder: &Folder| format!("{}{ending}", folder.path().display());
+        fs::copy(named(&written), named(&left)).unwrap();
+        set_mode(Path::new(&named(&left)), 0o444);
+    }
+    set_mode(left.0.path(), 0o555);
+    assert_kind(
+        left.builder().read_only(true).build(),
+        ErrorKind::Config,
+        "read_only: the log beside the file",
+    );
+    set_mode(left.0.path(), 0o755);
+    assert_eq!(version(&left.builder().read_only(true).build().unwrap()), Some(1));
+}
+
 /// When somebody begins to write a file that was read as it is, that is seen.
 #[test]
 fn a_writer_that_comes_later_is_seen() {
