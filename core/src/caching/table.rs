@@ -186,21 +186,24 @@ impl Table {
         let all = self.change(|state| {
             let (now, overlaps_init) = (state.now(), state.overlaps_init(kind, since));
             let of_kind = state.kind_mut(kind);
-            let known = of_kind.items.all_known().map(|(key, _)| key);
-            let others = known.filter(|key| !items.by_key.contains_key(&***key)).map(|key| key.to_string());
-            let others: Vec<_> = others.map(|key| (key, None)).collect();
-            let read = items.by_key.into_iter().map(|(key, item)| (key, Some(item)));
             let mut differ = Vec::new();
-            for (key, item) in read.chain(others) {
-                let item = item.map(|item| of_kind.as_known(&key, item));
-                let is_unwritten = self.shows_what_is_unwritten(of_kind, &key, since);
+            let mut take = |of_kind: &mut KindState, key: &str, item: Option<Item>| {
+                let item = item.map(|item| of_kind.as_known(key, item));
+                let is_unwritten = self.shows_what_is_unwritten(of_kind, key, since);
                 if !overlaps_init {
-                    self.merge(of_kind, &key, News::Read(item.clone()), since, now);
+                    self.merge(of_kind, key, News::Read(item.clone()), since, now);
                 }
-                let answer = self.answer(of_kind, &key, item, is_unwritten);
-                if of_kind.items.known(&key).and_then(|known| known.item()) != answer.as_ref() {
-                    differ.push((key, answer));
+                let answer = self.answer(of_kind, key, item, is_unwritten);
+                if of_kind.items.known(key).and_then(|known| known.item()) != answer.as_ref() {
+                    differ.push((key.to_owned(), answer));
                 }
+            };
+            let mut read = items.by_key;
+            for (key, _) in of_kind.items.clone().all_known() {
+                take(of_kind, key, read.remove(&**key));
+            }
+            for (key, item) in read {
+                take(of_kind, &key, Some(item));
             }
             if overlaps_init {
                 // Each may be newer than what is known of it, and older than what comes next.
