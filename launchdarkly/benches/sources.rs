@@ -48,7 +48,9 @@ fn payload(
     inits.recv_timeout(LONG)?;
     let bare = open(theirs.path())?;
     // Both sides get every number once, so the versions of both go up alike.
-    let event = |json: &str| format!("event: put\ndata: {{\"path\":\"/\",\"data\":{json}}}\n\n").into_bytes();
+    let event = |json: &str| -> Arc<[u8]> {
+        format!("event: put\ndata: {{\"path\":\"/\",\"data\":{json}}}\n\n").into_bytes().into()
+    };
     let payloads: Vec<_> = (0..12).map(|version| environment(version + 1)).collect();
     let events: Vec<_> = payloads.iter().map(|json| event(json)).collect();
     Comparison::new(format!("payload of 10 000 flags, {name}"), 1.5)
@@ -56,7 +58,7 @@ fn payload(
         .measure(
             |n| parse_and_write(&payloads[n as usize], &*bare),
             |n| {
-                service.send_raw(&events[n as usize]);
+                service.send_raw(Arc::clone(&events[n as usize]));
                 inits.recv_timeout(LONG).is_ok()
             },
         )

@@ -1,6 +1,6 @@
 //! The little of HTTP/1.1 that the stand-in speaks: enough to send every byte where a test wants it.
 
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead, BufWriter, Read, Write};
 use std::time::Instant;
 
 /// A request as it came in.
@@ -56,19 +56,21 @@ pub(super) fn response(status: u16, headers: &[(&str, &str)], body: &[u8]) -> Ve
     response
 }
 
-/// The head of a stream, whose bytes follow in [chunks](chunk). Nothing else comes on its connection.
+/// The head of a stream, whose bytes follow in [chunks](write_chunk). Nothing else comes on its connection.
 pub(super) fn stream_head() -> Vec<u8> {
     let mut head = head(200, &[("Content-Type", "text/event-stream"), ("Connection", "close")]);
     head.extend(b"Transfer-Encoding: chunked\r\n\r\n");
     head
 }
 
-/// A piece of a stream. An empty one would end it.
-pub(super) fn chunk(bytes: &[u8]) -> Vec<u8> {
-    let mut chunk = format!("{:x}\r\n", bytes.len()).into_bytes();
-    chunk.extend(bytes);
-    chunk.extend(b"\r\n");
-    chunk
+/// Sends a piece of a stream. An empty one ends it.
+pub(super) fn write_chunk(stream: impl Write, bytes: &[u8]) -> io::Result<()> {
+    // So that a short piece goes out as one packet.
+    let mut stream = BufWriter::new(stream);
+    write!(stream, "{:x}\r\n", bytes.len())?;
+    stream.write_all(bytes)?;
+    stream.write_all(b"\r\n")?;
+    stream.flush()
 }
 
 fn head(status: u16, headers: &[(&str, &str)]) -> Vec<u8> {

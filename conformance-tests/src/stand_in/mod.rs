@@ -53,7 +53,7 @@ struct State {
 
 /// What a stream is told to do.
 enum Piece {
-    Bytes(Vec<u8>),
+    Bytes(Arc<[u8]>),
     End,
 }
 
@@ -98,14 +98,14 @@ impl StandIn {
         let mut state = self.shared.lock();
         state.environment.init(all_data);
         let put = environment::put(&state.environment);
-        state.send(&put);
+        state.send(put);
     }
 
     /// Changes an item, and tells every stream.
     pub fn upsert(&self, kind: &Kind, key: &str, item: &Item) {
         let mut state = self.shared.lock();
         state.environment.upsert(kind, key, item);
-        state.send(&environment::patch(kind, key, item));
+        state.send(environment::patch(kind, key, item));
     }
 
     /// Deletes an item, and tells every stream.
@@ -117,21 +117,21 @@ impl StandIn {
         let tombstone = Item::tombstone(key, version).unwrap_or_else(|error| panic!("{error}"));
         let mut state = self.shared.lock();
         state.environment.upsert(kind, key, &tombstone);
-        state.send(&environment::delete(kind, key, version));
+        state.send(environment::delete(kind, key, version));
     }
 
     /// Sends a comment to every stream, as LaunchDarkly does every three minutes.
     pub fn heartbeat(&self) {
-        self.send_raw(b":\n");
+        self.send_raw(*b":\n");
     }
 
     /// Sends an event of any name to every stream.
     pub fn send(&self, event: &str, data: &str) {
-        self.send_raw(&environment::event(event, data));
+        self.send_raw(environment::event(event, data));
     }
 
     /// Sends these bytes to every stream, in a piece of their own.
-    pub fn send_raw(&self, bytes: &[u8]) {
+    pub fn send_raw(&self, bytes: impl Into<Arc<[u8]>>) {
         self.shared.lock().send(bytes);
     }
 
@@ -235,10 +235,11 @@ impl Shared {
 }
 
 impl State {
-    fn send(&self, bytes: &[u8]) {
+    fn send(&self, bytes: impl Into<Arc<[u8]>>) {
+        let bytes = bytes.into();
         for stream in self.streams.values() {
             // Fails when its client has just gone.
-            let _ = stream.send(Piece::Bytes(bytes.to_vec()));
+            let _ = stream.send(Piece::Bytes(Arc::clone(&bytes)));
         }
     }
 
@@ -364,7 +365,7 @@ impl Connection {
         let (sender, pieces) = channel();
         // Under one lock, so that no change falls between what it begins with and what it is told.
         let mut state = self.shared.lock();
-        let _ = sender.send(Piece::Bytes(first(&state.environment)));
+        let _ = sender.send(Piece::Bytes(first(&state.environment).into()));
         state.streams.insert(self.number, sender);
         self.shared.changed(state);
         let mut socket = self.socket.try_clone()?;
@@ -372,9 +373,9 @@ impl Connection {
             for piece in pieces {
                 let written = match piece {
                     Piece::Bytes(bytes) if bytes.is_empty() => Ok(()),
-                    Piece::Bytes(bytes) => socket.write_all(&http::chunk(&bytes)),
+                    Piece::Bytes(bytes) => http::write_chunk(&mut socket, &bytes),
                     Piece::End => {
-                        socket.write_all(&http::chunk(b"")).and_then(|()| socket.shutdown(Shutdown::Both))
+                        http::write_chunk(&mut socket, b"").and_then(|()| socket.shutdown(Shutdown::Both))
                     }
                 };
                 if written.is_err() {

@@ -165,7 +165,7 @@ fn a_stream_may_come_byte_by_byte() {
     let json = "{\"version\":1,\"name\":\"h\u{e9}llo \u{1f680}\"}";
     let event = format!("event: patch\r\ndata: {{\"path\":\"/flags/a\",\r\ndata: \"data\":{json}}}\r\n\r\n");
     for byte in event.bytes() {
-        service.send_raw(&[byte]);
+        service.send_raw([byte]);
     }
     fed.wait_for_flag("a", Some(1));
     assert_eq!(fed.store.get(&Kind::FEATURES, "a").unwrap().unwrap().json(), json);
