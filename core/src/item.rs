@@ -174,11 +174,31 @@ impl Item {
     where
         T: DeserializeOwned + Send + Sync + 'static,
     {
+        Ok(self.decoded::<T>()?.and_then(|value| Arc::clone(value).downcast().ok()))
+    }
+
+    /// As [`decode`](Self::decode), for whoever keeps the item as long as the value. So threads that look at the
+    /// same value do not fight for its reference count.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`decode`](Self::decode).
+    pub fn decode_ref<T>(&self) -> Result<Option<&T>, DecodeError>
+    where
+        T: DeserializeOwned + Send + Sync + 'static,
+    {
+        Ok(self.decoded::<T>()?.and_then(|value| value.downcast_ref()))
+    }
+
+    fn decoded<T>(&self) -> Result<Option<&Arc<dyn Any + Send + Sync>>, DecodeError>
+    where
+        T: DeserializeOwned + Send + Sync + 'static,
+    {
         if self.is_deleted() {
             return Ok(None);
         }
         if let Text::Of(item) = &self.0.text {
-            return item.decode();
+            return item.decoded::<T>();
         }
         let type_id = TypeId::of::<T>();
         let decode = || {
@@ -190,8 +210,7 @@ impl Item {
         while decoded.type_id != type_id {
             decoded = decoded.next.get_or_init(decode);
         }
-        let value = Arc::clone(decoded.value.as_ref().map_err(Clone::clone)?);
-        Ok(value.downcast().ok())
+        decoded.value.as_ref().map(Some).map_err(Clone::clone)
     }
 }
 

@@ -1,4 +1,4 @@
-//! What was decoded of an item is kept for as long as the database has that item.
+//! What those who look at an item in its place can rely on: what was decoded of it, and that nothing is locked.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot set itself up may as well panic")]
 
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flagstore_core::{
-    AllData, CacheMode, CachingStoreWrapper, FeatureStore, FeatureStoreCore, Item, Kind, MemoryStore,
+    AllData, CacheMode, CachingStoreWrapper, FeatureStore, FeatureStoreCore, Item, Kind, MemoryStore, Upsert,
 };
 use serde_json::Value;
 
@@ -33,4 +33,25 @@ fn the_same_item_again_is_not_decoded_again() {
     database.init(&flags(r#"{"version":1,"on":true}"#)).unwrap();
     assert_eq!(one()["on"], true);
     assert_eq!(of_all()["on"], true);
+}
+
+/// Whoever reads an item may read and write others meanwhile, and the item itself, whether it has expired or not.
+#[test]
+fn a_reader_may_call_the_store() {
+    for mode in [CacheMode::Forever, CacheMode::For(Duration::from_nanos(1))] {
+        let store = CachingStoreWrapper::builder(MemoryStore::new()).mode(mode).build().unwrap();
+        store.init(&flags(r#"{"version":1}"#)).unwrap();
+        let mut version = 1;
+        let read = store.read(&Kind::FEATURES, "dark-mode", |item| {
+            version += 1;
+            let newer = Item::parse(format!(r#"{{"version":{version}}}"#)).unwrap();
+            for key in ["dark-mode", "another"] {
+                assert_eq!(store.upsert(&Kind::FEATURES, key, &newer).unwrap(), Upsert::Applied);
+                assert_eq!(store.get(&Kind::FEATURES, key).unwrap(), Some(newer.clone()));
+            }
+            item.version()
+        });
+        // The one that had expired was read as well.
+        assert_eq!(read.unwrap(), Some(version - 1), "{mode:?}");
+    }
 }

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::hint::black_box;
+use std::thread;
 use std::time::Instant;
 
 use flagstore_conformance::ratio::Comparison;
@@ -84,6 +85,7 @@ fn main() -> Result<(), Error> {
             .print();
     }
     environment()?;
+    two_threads(|key| evaluator.bool_variation(&context, key, false));
     more_for_a_big_segment(
         "evaluator, than a flag without segments",
         || evaluator.bool_variation(&context, "with a Big Segment", false),
@@ -115,27 +117,15 @@ fn environment() -> Result<(), Error> {
     };
     let context = ContextBuilder::new("user-lena").set_value("orders", 40.0.into()).build()?;
     let total = parsed.flags.len();
+    let default = || FlagValue::Bool(false);
+    let bare = |flag| evaluate(&parsed, flag, &context, None).value.cloned();
     compare(format!("{total} flags of all sorts: evaluator / bare crate"), 1.1)
         .repeat(20)
         .measure(
+            |_| parsed.flags.values().for_each(|flag| drop(black_box(bare(flag)))),
             |_| {
-                parsed
-                    .flags
-                    .values()
-                    .filter_map(|flag| {
-                        evaluate(&parsed, flag, &context, None).map(FlagValue::clone).variation_index
-                    })
-                    .sum::<isize>()
-            },
-            |_| {
-                let default = serde_json::Value::Null;
-                parsed
-                    .flags
-                    .keys()
-                    .filter_map(|key| {
-                        evaluator.variation_detail(&context, key, default.clone()).detail.variation_index
-                    })
-                    .sum::<isize>()
+                let values = parsed.flags.keys().map(|key| evaluator.variation(&context, key, default()));
+                values.for_each(|value| drop(black_box(value)));
             },
         )
         .print();
@@ -156,6 +146,26 @@ impl Store for Parsed {
     fn segment(&self, key: &str) -> Option<Segment> {
         self.segments.get(key).cloned()
     }
+}
+
+/// How much more two threads get done than one that evaluate the same flag, which is in one place for both.
+fn two_threads(evaluate: impl Fn(&str) -> bool + Sync) {
+    const CALLS: u32 = 1_000_000;
+    let time = |threads| {
+        let began = Instant::now();
+        thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| (0..CALLS).for_each(|_| _ = black_box(evaluate(black_box("with 5 rules")))));
+            }
+        });
+        began.elapsed().as_secs_f64()
+    };
+    let mut gains: Vec<f64> = (0..9).map(|_| 2.0 * time(1) / time(2)).collect();
+    gains.sort_by(f64::total_cmp);
+    println!(
+        "two threads, the same flag with 5 rules: {:.2} times what one gets done",
+        gains[gains.len() / 2]
+    );
 }
 
 fn compare(name: String, limit: f64) -> Comparison {

@@ -64,7 +64,7 @@ impl Table {
         &self,
         kind: &Kind,
         key: &str,
-        read: impl Fn(&Known, &Item) -> T,
+        mut read: impl FnMut(&Known, &Item) -> T,
     ) -> Look<Option<T>> {
         if !self.is_caching() {
             return Look::Unknown;

@@ -90,8 +90,8 @@ pub(super) struct Shared {
 impl CachingStoreWrapper {
     /// What `read` makes of the live item of that key, without a copy of the item.
     ///
-    /// As [`get`](FeatureStore::get), and cheaper. `read` must not wait for anything, nor call the store. It may be
-    /// called twice, if the first item turns out to be too old.
+    /// As [`get`](FeatureStore::get), and cheaper. `read` may call the store, since nothing is locked meanwhile. It may
+    /// be called twice, if the first item turns out to be too old.
     ///
     /// # Errors
     ///
@@ -100,7 +100,7 @@ impl CachingStoreWrapper {
         &self,
         kind: &Kind,
         key: &str,
-        read: impl Fn(&Item) -> T,
+        mut read: impl FnMut(&Item) -> T,
     ) -> Result<Option<T>, StoreError> {
         let look = self.0.table.look(kind, key, |_, item| read(item));
         match self.0.answer(look, kind, Some(key)) {

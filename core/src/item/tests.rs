@@ -143,6 +143,7 @@ fn each_type_is_decoded_once_whatever_was_asked_for_before() {
     assert!(item.decode::<Counted>().is_err());
     assert!(Arc::ptr_eq(&value, &item.decode().unwrap().unwrap()), "the second type");
     assert!(Arc::ptr_eq(&map, &item.decode().unwrap().unwrap()), "the third type");
+    assert!(std::ptr::eq(&*map, item.decode_ref().unwrap().unwrap()), "without a handle");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use launchdarkly_server_sdk_evaluation::{PrerequisiteEvent, PrerequisiteEventRec
 use serde::Serialize;
 
 use super::evaluator::Evaluator;
-use super::parsed::Parsed;
+use super::ready_flag::ReadyFlag;
 
 /// What [`Evaluator::all_flags`] puts into its result.
 #[derive(Debug, Clone, Copy, Default)]
@@ -134,20 +134,20 @@ impl Evaluator {
             }
         };
         for (key, item) in items.iter() {
-            let parsed = self.parsed::<Flag>(&Kind::FEATURES, key, item);
-            let Some(Parsed(Ok(flag))) = parsed.as_deref() else { continue };
+            let Some(ready) = self.parsed::<ReadyFlag>(&Kind::FEATURES, key, item) else { continue };
+            let flag = &ready.flag;
             if options.client_side_only && !flag.using_environment_id() {
                 continue;
             }
             let prerequisites = DirectPrerequisites { of: key, keys: RefCell::default() };
-            let evaluation =
-                self.evaluate(context, flag, Some(&prerequisites), |detail| detail.map(FlagValue::clone));
-            let Detail { value, variation_index, reason } = evaluation.detail;
+            let (Detail { value, variation_index, reason }, big_segments_status) =
+                self.evaluate(context, ready, Some(&prerequisites), |detail, big_segments_status| {
+                    (detail.map(FlagValue::clone), big_segments_status)
+                });
             let is_experiment = flag.is_experimentation_enabled(&reason);
             let is_tracked = flag.track_events || is_experiment || is_debugged(flag);
             let has_details = is_tracked || !options.details_only_for_tracked_flags;
             let has_reason = has_details && (options.with_reasons || is_experiment);
-            let big_segments_status = evaluation.big_segments_status;
             let flag_state = FlagState {
                 version: has_details.then_some(flag.version),
                 variation: variation_index,

@@ -4,10 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use flagstore_core::{
-    BigSegmentStoreStatusProvider, BigSegmentStoreWrapper, CachingStoreWrapper, FeatureStore, Item, Kind,
-    Shown, StoreError,
+    BigSegmentStoreStatusProvider, BigSegmentStoreWrapper, BigSegmentsStatus, CachingStoreWrapper,
+    FeatureStore, Item, Kind, Shown, StoreError,
 };
-use launchdarkly_server_sdk::{Context, Detail, EvalError, Flag, FlagValue, Segment};
+use launchdarkly_server_sdk::{Context, Detail, EvalError, Flag, FlagValue, Reason, Segment};
 use launchdarkly_server_sdk_evaluation::{PrerequisiteEventRecorder, Store, evaluate};
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -15,6 +15,7 @@ use serde_json::Value;
 use super::Evaluation;
 use super::membership::Memberships;
 use super::parsed::{FromJson, Parsed};
+use super::ready_flag::ReadyFlag;
 use super::segment_forms::SegmentForms;
 
 /// Evaluates the flags of a store, Big Segments included.
@@ -91,9 +92,7 @@ impl Evaluator {
     /// The value of a flag for a context.
     #[must_use]
     pub fn variation(&self, context: &Context, flag_key: &str, default: impl Into<FlagValue>) -> FlagValue {
-        let evaluation = self.variation_detail(context, flag_key, default);
-        // There is one, so this one is never made.
-        evaluation.detail.value.unwrap_or(FlagValue::Json(Value::Null))
+        self.value(context, flag_key, default.into(), |value| Some(value.clone()))
     }
 
     /// The value of a flag for a context, and how it came about.
@@ -104,13 +103,13 @@ impl Evaluator {
         flag_key: &str,
         default: impl Into<FlagValue>,
     ) -> Evaluation<FlagValue> {
-        self.typed(context, flag_key, default.into(), |value| Some(value.clone()))
+        self.detail(context, flag_key, default.into(), |value| Some(value.clone()))
     }
 
     /// As [`variation`](Self::variation), of a boolean flag.
     #[must_use]
     pub fn bool_variation(&self, context: &Context, flag_key: &str, default: bool) -> bool {
-        self.bool_variation_detail(context, flag_key, default).detail.value.unwrap_or_default()
+        self.value(context, flag_key, default, FlagValue::as_bool)
     }
 
     /// As [`variation_detail`](Self::variation_detail), of a boolean flag.
@@ -121,13 +120,13 @@ impl Evaluator {
         flag_key: &str,
         default: bool,
     ) -> Evaluation<bool> {
-        self.typed(context, flag_key, default, FlagValue::as_bool)
+        self.detail(context, flag_key, default, FlagValue::as_bool)
     }
 
     /// As [`variation`](Self::variation), of a flag whose values are text.
     #[must_use]
     pub fn str_variation(&self, context: &Context, flag_key: &str, default: String) -> String {
-        self.str_variation_detail(context, flag_key, default).detail.value.unwrap_or_default()
+        self.value(context, flag_key, default, FlagValue::as_string)
     }
 
     /// As [`variation_detail`](Self::variation_detail), of a flag whose values are text.
@@ -138,37 +137,37 @@ impl Evaluator {
         flag_key: &str,
         default: String,
     ) -> Evaluation<String> {
-        self.typed(context, flag_key, default, FlagValue::as_string)
+        self.detail(context, flag_key, default, FlagValue::as_string)
     }
 
     /// As [`variation`](Self::variation), of a flag whose values are numbers.
     #[must_use]
     pub fn float_variation(&self, context: &Context, flag_key: &str, default: f64) -> f64 {
-        self.float_variation_detail(context, flag_key, default).detail.value.unwrap_or_default()
+        self.value(context, flag_key, default, FlagValue::as_float)
     }
 
     /// As [`variation_detail`](Self::variation_detail), of a flag whose values are numbers.
     #[must_use]
     pub fn float_variation_detail(&self, context: &Context, flag_key: &str, default: f64) -> Evaluation<f64> {
-        self.typed(context, flag_key, default, FlagValue::as_float)
+        self.detail(context, flag_key, default, FlagValue::as_float)
     }
 
     /// As [`variation`](Self::variation), of a flag whose values are numbers. A fraction is cut off.
     #[must_use]
     pub fn int_variation(&self, context: &Context, flag_key: &str, default: i64) -> i64 {
-        self.int_variation_detail(context, flag_key, default).detail.value.unwrap_or_default()
+        self.value(context, flag_key, default, FlagValue::as_int)
     }
 
     /// As [`variation_detail`](Self::variation_detail), of a flag whose values are numbers. A fraction is cut off.
     #[must_use]
     pub fn int_variation_detail(&self, context: &Context, flag_key: &str, default: i64) -> Evaluation<i64> {
-        self.typed(context, flag_key, default, FlagValue::as_int)
+        self.detail(context, flag_key, default, FlagValue::as_int)
     }
 
     /// As [`variation`](Self::variation), as JSON, whatever the type.
     #[must_use]
     pub fn json_variation(&self, context: &Context, flag_key: &str, default: Value) -> Value {
-        self.json_variation_detail(context, flag_key, default).detail.value.unwrap_or_default()
+        self.value(context, flag_key, default, FlagValue::as_json)
     }
 
     /// As [`variation_detail`](Self::variation_detail), as JSON, whatever the type.
@@ -179,93 +178,117 @@ impl Evaluator {
         flag_key: &str,
         default: Value,
     ) -> Evaluation<Value> {
-        self.typed(context, flag_key, default, FlagValue::as_json)
+        self.detail(context, flag_key, default, FlagValue::as_json)
     }
 
-    fn typed<T>(
+    fn value<T>(
         &self,
         context: &Context,
         flag_key: &str,
         default: T,
-        read: impl FnOnce(&FlagValue) -> Option<T>,
+        read: impl Fn(&FlagValue) -> Option<T>,
+    ) -> T {
+        let mut value = None;
+        self.evaluate_key(context, flag_key, |detail, _| value = detail.value.and_then(&read));
+        value.unwrap_or(default)
+    }
+
+    fn detail<T>(
+        &self,
+        context: &Context,
+        flag_key: &str,
+        default: T,
+        read: impl Fn(&FlagValue) -> Option<T>,
     ) -> Evaluation<T> {
-        let without = |error, default| Evaluation {
-            detail: Detail::err_default(error, default),
-            big_segments_status: None,
-        };
-        let flag = match self.get::<Flag>(&Kind::FEATURES, flag_key) {
-            Ok(flag) => flag,
+        let mut evaluation = Evaluation { detail: Detail::empty(Reason::Off), big_segments_status: None };
+        self.evaluate_key(context, flag_key, |detail, big_segments_status| {
+            evaluation.big_segments_status = big_segments_status;
+            evaluation.detail = match detail.value.map(&read) {
+                Some(None) => Detail::err(EvalError::WrongType),
+                Some(value) => {
+                    Detail { value, variation_index: detail.variation_index, reason: detail.reason }
+                }
+                None => Detail::empty(detail.reason),
+            };
+        });
+        evaluation.detail.value.get_or_insert(default);
+        evaluation
+    }
+
+    /// Evaluates the flag of that key. An error is a result without a value, too. If `take` is called twice, the second
+    /// result counts.
+    fn evaluate_key(
+        &self,
+        context: &Context,
+        flag_key: &str,
+        mut take: impl FnMut(Detail<&FlagValue>, Option<BigSegmentsStatus>),
+    ) {
+        let is_found =
+            self.with(&Kind::FEATURES, flag_key, |flag| self.evaluate(context, flag, None, &mut take));
+        let error = match is_found {
+            Ok(true) => return,
+            Ok(false) => EvalError::FlagNotFound,
             Err(error) => {
                 tracing::warn!(
                     "the default is served for {}/{}: {error}",
                     Kind::FEATURES,
                     Shown::new(flag_key)
                 );
-                return without(EvalError::Exception, default);
+                EvalError::Exception
             }
         };
-        let Some(Parsed(Ok(flag))) = flag.as_deref() else {
-            return without(EvalError::FlagNotFound, default);
-        };
-        self.evaluate(context, flag, None, |detail| match detail.value {
-            None => Detail { value: Some(default), variation_index: None, reason: detail.reason },
-            Some(value) => match read(value) {
-                Some(value) => Detail {
-                    value: Some(value),
-                    variation_index: detail.variation_index,
-                    reason: detail.reason,
-                },
-                None => Detail::err_default(EvalError::WrongType, default),
-            },
-        })
+        take(Detail::err(error), None);
     }
 
     /// Evaluates a flag, and lets `finish` make of the result what outlives the flag.
-    pub(super) fn evaluate<T>(
+    pub(super) fn evaluate<R>(
         &self,
         context: &Context,
-        flag: &Flag,
+        ready: &ReadyFlag,
         prerequisites: Option<&dyn PrerequisiteEventRecorder>,
-        finish: impl FnOnce(Detail<&FlagValue>) -> Detail<T>,
-    ) -> Evaluation<T> {
+        finish: impl FnOnce(Detail<&FlagValue>, Option<BigSegmentsStatus>) -> R,
+    ) -> R {
+        if let Some(detail) = ready.look_up(context) {
+            return finish(detail, None);
+        }
         let call = Call { evaluator: self, context, memberships: Memberships::default() };
-        let detail = finish(evaluate(&call, flag, context, prerequisites));
-        Evaluation { detail, big_segments_status: call.memberships.status() }
+        let detail = evaluate(&call, &ready.flag, context, prerequisites);
+        finish(detail, call.memberships.status())
     }
 
     pub(super) fn store(&self) -> &dyn FeatureStore {
         self.store.as_dyn()
     }
 
-    fn get<T>(&self, kind: &Kind, key: &str) -> Result<Option<Arc<Parsed<T>>>, StoreError>
+    /// Has the item of that key read, if there is one that can be parsed. It is read twice if the first one turns out to
+    /// be too old.
+    fn with<T>(&self, kind: &Kind, key: &str, mut read: impl FnMut(&T)) -> Result<bool, StoreError>
     where
         Parsed<T>: Send + Sync,
         T: FromJson + 'static,
     {
-        let parsed = |item: &Item| self.parsed(kind, key, item);
-        Ok(match &self.store {
-            Source::Cached(store) => store.read(kind, key, parsed)?.flatten(),
-            Source::Other(store) => store.get(kind, key)?.as_ref().and_then(parsed),
-        })
+        // What is read is not handed up step by step, since at each it would be copied.
+        let read = |item: &Item| self.parsed(kind, key, item).map(&mut read).is_some();
+        let is_read = match &self.store {
+            Source::Cached(store) => store.read(kind, key, read)?,
+            Source::Other(store) => store.get(kind, key)?.as_ref().map(read),
+        };
+        Ok(is_read == Some(true))
     }
 
     /// What is parsed of an item. If it cannot be parsed, it is logged once why.
-    pub(super) fn parsed<T>(&self, kind: &Kind, key: &str, item: &Item) -> Option<Arc<Parsed<T>>>
+    pub(super) fn parsed<'a, T>(&self, kind: &Kind, key: &str, item: &'a Item) -> Option<&'a T>
     where
         Parsed<T>: Send + Sync,
         T: FromJson + 'static,
     {
-        let parsed = item.decode::<Parsed<T>>();
-        match &parsed {
-            Ok(Some(parsed)) => {
-                if let Parsed(Err(error)) = &**parsed {
-                    self.told.unreadable(kind, key, item, error);
-                }
-            }
+        match item.decode_ref::<Parsed<T>>() {
+            Ok(Some(Parsed(Ok(parsed)))) => return Some(parsed),
+            Ok(Some(Parsed(Err(error)))) => self.told.unreadable(kind, key, item, error),
             Ok(None) => {}
-            Err(error) => self.told.unreadable(kind, key, item, error),
+            Err(error) => self.told.unreadable(kind, key, item, &error),
         }
-        parsed.ok().flatten()
+        None
     }
 }
 
@@ -309,28 +332,31 @@ struct Call<'a> {
 }
 
 impl Call<'_> {
-    fn get<T>(&self, kind: &Kind, key: &str) -> Option<Arc<Parsed<T>>>
+    fn read<T, R>(&self, kind: &Kind, key: &str, read: impl Fn(&T) -> R) -> Option<R>
     where
         Parsed<T>: Send + Sync,
         T: FromJson + 'static,
     {
-        self.evaluator.get(kind, key).unwrap_or_else(|error| {
-            tracing::warn!("{kind}/{} counts as missing: {error}", Shown::new(key));
-            None
-        })
+        let mut made = None;
+        match self.evaluator.with(kind, key, |parsed| made = Some(read(parsed))) {
+            Ok(true) => return made,
+            Ok(false) => {}
+            Err(error) => tracing::warn!("{kind}/{} counts as missing: {error}", Shown::new(key)),
+        }
+        None
     }
 }
 
 impl Store for Call<'_> {
     fn flag(&self, key: &str) -> Option<Flag> {
-        self.get::<Flag>(&Kind::FEATURES, key)?.0.as_ref().ok().cloned()
+        self.read(&Kind::FEATURES, key, |ready: &ReadyFlag| ready.flag.clone())
     }
 
     fn segment(&self, key: &str) -> Option<Segment> {
-        let segment = self.get::<SegmentForms>(&Kind::SEGMENTS, key)?;
-        let segment = segment.0.as_ref().ok()?;
-        let form = self.memberships.form(segment, self.context, self.evaluator.big_segments.as_ref());
-        Some(form.segment.clone())
+        self.read(&Kind::SEGMENTS, key, |segment: &SegmentForms| {
+            let form = self.memberships.form(segment, self.context, self.evaluator.big_segments.as_ref());
+            form.segment.clone()
+        })
     }
 }
 

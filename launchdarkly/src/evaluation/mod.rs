@@ -9,6 +9,7 @@ mod big_segments_client;
 mod evaluator;
 mod membership;
 mod parsed;
+mod ready_flag;
 mod scoped_store;
 mod segment_forms;
 

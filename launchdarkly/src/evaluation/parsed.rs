@@ -1,8 +1,5 @@
-use launchdarkly_server_sdk::Flag;
 use serde::de::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
-
-use crate::readable::read;
 
 /// What an evaluation takes from an item, parsed once for each version and then shared, or why there is none.
 #[derive(Debug)]
@@ -11,12 +8,6 @@ pub(crate) struct Parsed<T>(pub(crate) Result<T, serde_json::Error>);
 /// What an item can be parsed as.
 pub(crate) trait FromJson: Sized {
     fn from_json(json: &str) -> serde_json::Result<Self>;
-}
-
-impl FromJson for Flag {
-    fn from_json(json: &str) -> serde_json::Result<Self> {
-        read(json).map(|(flag, _)| flag)
-    }
 }
 
 impl<'de, T: FromJson> Deserialize<'de> for Parsed<T> {

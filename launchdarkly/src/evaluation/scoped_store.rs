@@ -107,9 +107,10 @@ impl PersistentDataStore for ScopedStore {
         let Some(item) = item.map_err(|error| PersistentStoreError::new(error.to_string()))? else {
             return Ok(None);
         };
-        let parsed = item.decode::<Parsed<SegmentForms>>().ok().flatten();
         // The plug says why it cannot be parsed.
-        let Some(Parsed(Ok(segment))) = parsed.as_deref() else { return self.plug.segment(key) };
+        let Ok(Some(Parsed(Ok(segment)))) = item.decode_ref::<Parsed<SegmentForms>>() else {
+            return self.plug.segment(key);
+        };
         let json = match (self.json_for_call(segment), &segment.members) {
             (Some(json), _) => json,
             (None, Members::Listed { .. }) => return self.plug.segment(key),
