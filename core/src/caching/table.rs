@@ -374,13 +374,13 @@ impl Table {
                 let pending: Vec<_> =
                     pending.map(|(key, known)| (Arc::clone(key), Arc::clone(known))).collect();
                 self.replace(of_kind, kind, all_data, too_large, since, now);
-                // What is pending and newer has to be written all the same, and what another init will take away.
+                // What is pending and newer has to be written all the same.
                 for (key, before) in pending {
                     let stored = of_kind.items.known(&key);
                     let certain = stored.filter(|stored| !stored.learnt().is_aged);
                     let is_newer = certain.and_then(|stored| stored.item()).map(Item::version)
                         < before.pending().map(Item::version);
-                    if is_newer || of_kind.pending_init.is_some() {
+                    if is_newer {
                         let known = before.pending_over(stored, now);
                         of_kind.items.put(key, known);
                     }
