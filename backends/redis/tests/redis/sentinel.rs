@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use flagstore_core::{ChangeSource, ErrorKind, FeatureStoreCore};
+use flagstore_redis::redis::Value;
 use flagstore_redis::{RedisStore, RedisStoreBuilder};
 
 use crate::server::{Server, free_port};
@@ -68,9 +69,9 @@ fn failover() {
     let mut next = 1;
     eventually("writes go to the new master", || {
         next += 1;
-        let role = watched.replica.ask::<Vec<flagstore_redis::redis::Value>>(&["ROLE"]);
+        let role = watched.replica.try_ask::<Vec<Value>>(&["ROLE"]);
         upsert(&store, next).is_ok()
-            && role[0] == flagstore_redis::redis::Value::BulkString(b"master".to_vec())
+            && role.is_ok_and(|role| role[0] == Value::BulkString(b"master".to_vec()))
             && watched.replica.store().to_string().contains(&replica)
             && read(&watched.replica.store()).ok().flatten() == Some(next)
     });

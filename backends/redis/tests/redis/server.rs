@@ -2,7 +2,7 @@ use std::fs::File;
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 
-use flagstore_redis::redis::{Client, Connection, FromRedisValue};
+use flagstore_redis::redis::{Client, Connection, FromRedisValue, RedisResult};
 use flagstore_redis::{RedisStore, RedisStoreBuilder};
 use tempfile::TempDir;
 
@@ -114,6 +114,11 @@ impl Server {
     pub(crate) fn ask<T: FromRedisValue>(&self, words: &[&str]) -> T {
         ask(&mut self.raw(), words)
     }
+
+    /// The same of a server that may be about to change: Sentinel has it close all its connections.
+    pub(crate) fn try_ask<T: FromRedisValue>(&self, words: &[&str]) -> RedisResult<T> {
+        try_ask(&mut self.raw(), words)
+    }
 }
 
 impl Drop for Server {
@@ -123,9 +128,13 @@ impl Drop for Server {
 }
 
 pub(crate) fn ask<T: FromRedisValue>(connection: &mut Connection, words: &[&str]) -> T {
+    try_ask(connection, words).unwrap_or_else(|error| panic!("{words:?}: {error}"))
+}
+
+fn try_ask<T: FromRedisValue>(connection: &mut Connection, words: &[&str]) -> RedisResult<T> {
     let mut command = flagstore_redis::redis::Cmd::new();
     command.arg(words);
-    command.query(connection).unwrap_or_else(|error| panic!("{words:?}: {error}"))
+    command.query(connection)
 }
 
 /// What is started: `redis-server`, or that of `FLAGSTORE_REDIS_SERVER`, such as `valkey-server`.
