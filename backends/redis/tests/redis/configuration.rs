@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use flagstore_core::{ErrorKind, FeatureStoreCore};
+use flagstore_core::{
+    BigSegmentPatch, BigSegmentStore, BigSegmentUpdates, ErrorKind, FeatureStoreCore, PatchOutcome,
+    UnixMillis,
+};
 use flagstore_redis::redis::{Client, ProtocolVersion};
 use flagstore_redis::{Credentials, RedisStore, RedisStoreBuilder};
 
@@ -240,8 +243,20 @@ fn minimal_user() {
     }
     let error = read(&user("staging")).unwrap_err();
     assert!(error.to_string().contains("NOPERM"), "{error}");
-    server.ask::<()>(&["ACL", "SETUSER", "flags", "-eval", "-evalsha", "+watch", "+unwatch"]);
+    let allow = |more: &[&str]| server.ask::<()>(&[&["ACL", "SETUSER", "flags"], more].concat());
+    allow(&["-eval", "-evalsha", "+watch", "+unwatch"]);
     upsert(&user("production"), 20).unwrap();
+    allow(&["+select"]);
+    let other = server.builder().database(1).username("flags").password("password").prefix("production");
+    upsert(&other.build().unwrap(), 1).unwrap();
+    allow(&["+get", "+sadd", "+srem"]);
+    store.set_metadata(UnixMillis(1)).unwrap();
+    let mut patch = BigSegmentPatch::new("segment.g1", "", "1");
+    (patch.included.add, patch.excluded.remove) = (vec!["hash".to_owned()], vec!["hash".to_owned()]);
+    assert_eq!(store.apply_patch(&patch).unwrap(), PatchOutcome::Applied);
+    allow(&["+smembers"]);
+    let membership = store.get_membership("hash").unwrap().unwrap();
+    assert_eq!(membership.check_membership("segment.g1"), Some(true));
     server.ask::<()>(&["ACL", "SETUSER", "flags", "+client|tracking", "+hello"]);
     assert!(user("production").capabilities().unwrap().push);
 }
