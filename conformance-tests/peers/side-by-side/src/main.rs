@@ -47,7 +47,9 @@ fn main() {
         let times = OPERATIONS.map(|operation| format!("{:.0}", times[operation].as_f64().unwrap()));
         println!("| {name} | {} |", times.join(" | "));
     }
-    println!("\n| 10 000 flags of half a kilobyte in turn, each a percentage rollout, one thread | evaluations per second |\n|---|---|");
+    println!(
+        "\n| 10 000 flags of half a kilobyte in turn, each a percentage rollout, one thread | evaluations per second |\n|---|---|"
+    );
     for (name, rate) in evaluations::rows(store(&url, "evaluate")).unwrap() {
         println!("| {name} | {rate:.0} |");
     }
