@@ -8,6 +8,7 @@ use launchdarkly_server_sdk_evaluation::{PrerequisiteEvent, PrerequisiteEventRec
 use serde::Serialize;
 
 use super::evaluator::Evaluator;
+use super::membership::Memberships;
 use super::ready_flag::ReadyFlag;
 
 /// What [`Evaluator::all_flags`] puts into its result.
@@ -133,6 +134,7 @@ impl Evaluator {
                 return FlagsState { valid: false, ..state };
             }
         };
+        let memberships = Memberships::default();
         for (key, item) in items.iter() {
             let Some(ready) = self.parsed::<ReadyFlag>(&Kind::FEATURES, key, item) else { continue };
             let flag = &ready.flag;
@@ -140,10 +142,13 @@ impl Evaluator {
                 continue;
             }
             let prerequisites = DirectPrerequisites { of: key, keys: RefCell::default() };
-            let (Detail { value, variation_index, reason }, big_segments_status) =
-                self.evaluate(context, ready, Some(&prerequisites), |detail, big_segments_status| {
-                    (detail.map(FlagValue::clone), big_segments_status)
-                });
+            let (Detail { value, variation_index, reason }, big_segments_status) = self.evaluate(
+                context,
+                ready,
+                &memberships,
+                Some(&prerequisites),
+                |detail, big_segments_status| (detail.map(FlagValue::clone), big_segments_status),
+            );
             let is_experiment = flag.is_experimentation_enabled(&reason);
             let is_tracked = flag.track_events || is_experiment || is_debugged(flag);
             let has_details = is_tracked || !options.details_only_for_tracked_flags;

@@ -223,8 +223,10 @@ impl Evaluator {
         flag_key: &str,
         mut take: impl FnMut(Detail<&FlagValue>, Option<BigSegmentsStatus>),
     ) {
-        let is_found =
-            self.with(&Kind::FEATURES, flag_key, |flag| self.evaluate(context, flag, None, &mut take));
+        let memberships = Memberships::default();
+        let is_found = self.with(&Kind::FEATURES, flag_key, |flag| {
+            self.evaluate(context, flag, &memberships, None, &mut take);
+        });
         let error = match is_found {
             Ok(true) => return,
             Ok(false) => EvalError::FlagNotFound,
@@ -245,15 +247,16 @@ impl Evaluator {
         &self,
         context: &Context,
         ready: &ReadyFlag,
+        memberships: &Memberships,
         prerequisites: Option<&dyn PrerequisiteEventRecorder>,
         finish: impl FnOnce(Detail<&FlagValue>, Option<BigSegmentsStatus>) -> R,
     ) -> R {
         if let Some(detail) = ready.look_up(context) {
             return finish(detail, None);
         }
-        let call = Call { evaluator: self, context, memberships: Memberships::default() };
+        let call = Call { evaluator: self, context, memberships };
         let detail = evaluate(&call, &ready.flag, context, prerequisites);
-        finish(detail, call.memberships.status())
+        finish(detail, memberships.take_status())
     }
 
     pub(super) fn store(&self) -> &dyn FeatureStore {
@@ -328,7 +331,7 @@ impl Source {
 struct Call<'a> {
     evaluator: &'a Evaluator,
     context: &'a Context,
-    memberships: Memberships,
+    memberships: &'a Memberships,
 }
 
 impl Call<'_> {

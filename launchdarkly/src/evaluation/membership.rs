@@ -1,22 +1,23 @@
 use std::cell::{Cell, RefCell};
 
-use flagstore_core::{BigSegmentMembership, BigSegmentStoreWrapper, BigSegmentsStatus};
+use flagstore_core::{BigSegmentStoreWrapper, BigSegmentsQueryResult, BigSegmentsStatus};
 use launchdarkly_server_sdk::Context;
 
 use super::segment_forms::{Form, Members, SegmentForms};
 
-/// What one evaluation has learned of Big Segments.
+/// What the evaluations of one call have learned of Big Segments.
 #[derive(Debug, Default)]
 pub(crate) struct Memberships {
-    /// By context key. Each is asked for once, also where the store has failed.
-    asked: RefCell<Vec<(Box<str>, BigSegmentMembership)>>,
+    /// By context key. Each is asked for once, also where the store has failed: however many flags there are, a call waits
+    /// for the store's deadline once.
+    asked: RefCell<Vec<(Box<str>, BigSegmentsQueryResult)>>,
     status: Cell<Option<BigSegmentsStatus>>,
 }
 
 impl Memberships {
-    /// The worst of what was met; `None` if there was no Big Segment on the way.
-    pub(crate) fn status(&self) -> Option<BigSegmentsStatus> {
-        self.status.get()
+    /// The worst of what was met since this was asked; `None` if there was no Big Segment on the way.
+    pub(crate) fn take_status(&self) -> Option<BigSegmentsStatus> {
+        self.status.take()
     }
 
     /// The form of the segment that is true for this context.
@@ -59,14 +60,14 @@ impl Memberships {
             return None;
         };
         let mut asked = self.asked.borrow_mut();
-        if let Some((_, membership)) = asked.iter().find(|(key, _)| **key == *context_key) {
-            return membership.check_membership(reference);
-        }
-        let result = store.get_membership(context_key);
+        let known = asked.iter().position(|(key, _)| **key == *context_key);
+        let at = known.unwrap_or_else(|| {
+            asked.push((context_key.into(), store.get_membership(context_key)));
+            asked.len() - 1
+        });
+        let result = &asked[at].1;
         self.met(result.status);
-        let is_included = result.membership.check_membership(reference);
-        asked.push((context_key.into(), result.membership));
-        is_included
+        result.membership.check_membership(reference)
     }
 
     pub(crate) fn met(&self, status: BigSegmentsStatus) {

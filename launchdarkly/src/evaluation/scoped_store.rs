@@ -60,7 +60,7 @@ impl ScopedStore {
     ) -> (R, Option<BigSegmentsStatus>) {
         let scope = Call { client: self.client, memberships: Memberships::default() };
         let result = CONTEXT.set(context, || CALL.set(&scope, call));
-        (result, scope.memberships.status())
+        (result, scope.memberships.take_status())
     }
 
     /// The JSON of the segment's form for the call that is under way on this thread; `None` if there is none.

@@ -1,6 +1,6 @@
 //! All flags for a context, as a front end is bootstrapped with them.
 
-use flagstore_core::BigSegmentsStatus::{Healthy, NotConfigured};
+use flagstore_core::BigSegmentsStatus::{Healthy, NotConfigured, StoreError};
 use flagstore_core::{CachingStoreWrapper, Kind};
 use flagstore_launchdarkly::{AllFlagsOptions, Evaluator};
 use launchdarkly_server_sdk::{FlagDetailConfig, FlagValue};
@@ -41,10 +41,23 @@ fn filled() -> impl Iterator<Item = World> {
 
 cases![
     each_flag_has_a_status_of_its_own,
+    a_store_that_fails_is_asked_once,
     the_client_has_one_status_for_all,
     as_json_it_bootstraps_a_front_end,
     details_are_there_for_tracked_flags_only_if_that_is_asked_for,
 ];
+
+/// However many flags depend on it: each question can take as long as the store's deadline.
+fn a_store_that_fails_is_asked_once() {
+    for (world, evaluator) in evaluators() {
+        world.put_flag("also-in-big", &["seg"]);
+        world.big_segments.set_down(true);
+        let state = evaluator.all_flags(&user("a"), AllFlagsOptions::new());
+        world.assert_queries(&["a"]);
+        let statuses = ["in-big", "also-in-big", "plain"].map(|key| state.big_segments_status(key));
+        assert_eq!(statuses, [Some(StoreError), Some(StoreError), None], "{}", world.subject);
+    }
+}
 
 /// Each flag has the status of what it depends on itself.
 fn each_flag_has_a_status_of_its_own() {

@@ -80,6 +80,7 @@ const MUTANTS: &[(Fault, &[&str])] = &[
             "harness::caching_one_query_for_many_tests_in_an_evaluation",
             "harness::caching_a_query_is_by_key_whatever_the_kind",
             "segments::a_query_that_fails_is_not_repeated_in_its_evaluation",
+            "all_flags::a_store_that_fails_is_asked_once",
         ],
     ),
     (
