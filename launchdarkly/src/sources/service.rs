@@ -142,6 +142,12 @@ impl LaunchDarklyService {
         path: &str,
     ) -> Result<Endpoint, StoreError> {
         let wrong = |field: &str, reason: &str| StoreError::config(source, field, reason);
+        if base.contains(['?', '#', '@']) {
+            return Err(wrong(
+                field,
+                "must have no '?', '#' or '@': what a proxy wants to know goes into a header",
+            ));
+        }
         let mut url = format!("{}{path}", base.trim_end_matches('/'));
         if let Some(key) = &self.payload_filter {
             if !is_plain(key) {
@@ -166,8 +172,9 @@ impl LaunchDarklyService {
             // The value itself stays unsaid: it may be a secret.
             let wrong = |reason: &str| StoreError::config(source, field, reason);
             let name = HeaderName::try_from(name).map_err(|_| wrong("is no name of a header"))?;
-            let mut value =
-                HeaderValue::try_from(value).map_err(|_| wrong("holds characters that cannot be sent"))?;
+            // Of ASCII, since the client of streams takes nothing else.
+            let value = HeaderValue::try_from(value).ok().filter(|value| value.to_str().is_ok());
+            let mut value = value.ok_or_else(|| wrong("holds characters that cannot be sent"))?;
             value.set_sensitive(name == http::header::AUTHORIZATION);
             headers.insert(name, value);
             Ok(())
@@ -234,18 +241,23 @@ fn is_plain(text: &str) -> bool {
     !text.is_empty() && text.chars().all(plain)
 }
 
-/// Without the SDK key, and without the values of headers, which may hold another.
+/// Without the SDK key, without the values of headers, which may hold another, and without what stands before an `@` in a
+/// URL, which will be refused.
 impl fmt::Debug for LaunchDarklyService {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LaunchDarklyService")
-            .field("streaming_url", &self.streaming_url)
-            .field("polling_url", &self.polling_url)
+            .field("streaming_url", &without_user(&self.streaming_url))
+            .field("polling_url", &without_user(&self.polling_url))
             .field("payload_filter", &self.payload_filter)
             .field("tags", &self.tags)
             .field("wrapper", &self.wrapper)
             .field("headers", &self.headers.iter().map(|(name, _)| name).collect::<Vec<_>>())
             .finish_non_exhaustive()
     }
+}
+
+fn without_user(url: &str) -> &str {
+    url.rsplit_once('@').map_or(url, |(_, host)| host)
 }
 
 #[cfg(test)]
@@ -292,11 +304,20 @@ mod tests {
         for (service, message) in [
             (service().streaming_url("relay:8030"), "streaming: build: streaming_url: "),
             (service().streaming_url("ftp://relay"), "streaming: build: streaming_url: must begin with http"),
+            (
+                service().streaming_url("http://me:pw@relay"),
+                "streaming: build: streaming_url: must have no '?'",
+            ),
+            (
+                service().streaming_url("http://relay/x?a=b"),
+                "streaming: build: streaming_url: must have no '?'",
+            ),
             (service().payload_filter("a b"), "streaming: build: payload_filter: must be letters"),
             (service().application_id("a/b"), "streaming: build: application_id: must be letters"),
             (service().application_version("x".repeat(65)), "streaming: build: application_version: must"),
             (service().header("x y", "v"), "streaming: build: header x y: is no name"),
             (service().wrapper("a\nb"), "streaming: build: wrapper: holds characters"),
+            (service().header("x-team", "bl\u{e5}"), "streaming: build: header x-team: holds characters"),
             (LaunchDarklyService::new("").relay_proxy("http://relay"), "streaming: build: sdk_key: must not"),
         ] {
             let error = error(service);
@@ -308,7 +329,8 @@ mod tests {
     #[test]
     fn no_secret_is_shown() {
         let service = service().header("x-token", "sdk-secret-2");
-        assert!(!format!("{service:?}").contains("secret"));
+        let with_password = service.clone().relay_proxy("https://me:secret@relay");
+        assert!(!format!("{service:?} {with_password:?}").contains("secret"));
         assert!(!format!("{:?}", service.streaming("streaming").unwrap()).contains("sdk-secret\""));
         let error = error(LaunchDarklyService::new("sdk-secret\n").relay_proxy("http://relay"));
         assert_eq!(error, "streaming: build: sdk_key: holds characters that cannot be sent");

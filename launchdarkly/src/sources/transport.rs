@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use flagstore_core::DataSourceErrorInfo;
 use futures_util::stream::{self, StreamExt};
-use http::header::{AUTHORIZATION, LOCATION};
+use http::header::{ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, HeaderName, IF_NONE_MATCH, LOCATION, USER_AGENT};
 use http::{Request, Response, StatusCode, Uri};
 use launchdarkly_sdk_transport::{ByteStream, HttpTransport, ResponseFuture, TransportError};
 use tokio::time::timeout;
@@ -54,8 +54,11 @@ impl fmt::Debug for Transport {
 /// More redirects than that are a circle.
 const REDIRECTS: usize = 10;
 
-/// Sends the request, and again wherever it is sent from there. Another server than the first never gets to see
-/// the SDK key.
+/// What any server may see of a request. All else is for the one whom the application has named: the SDK key, and
+/// headers of its own, which may be secrets too.
+const FOR_EVERYBODY: [HeaderName; 5] = [ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, IF_NONE_MATCH, USER_AGENT];
+
+/// Sends the request, and again wherever it is sent from there.
 async fn follow(
     transport: Transport,
     mut request: Request<Option<Bytes>>,
@@ -66,7 +69,9 @@ async fn follow(
         let response = response.map_err(|_| silent_for(silence))??;
         let Some(target) = redirect(request.uri(), &response)? else { return Ok(response) };
         if target.scheme() != request.uri().scheme() || target.authority() != request.uri().authority() {
-            request.headers_mut().remove(AUTHORIZATION);
+            let headers = std::mem::take(request.headers_mut()).into_iter();
+            let named = headers.filter_map(|(name, value)| Some((name?, value)));
+            request.headers_mut().extend(named.filter(|(name, _)| FOR_EVERYBODY.contains(name)));
         }
         *request.uri_mut() = target;
     }

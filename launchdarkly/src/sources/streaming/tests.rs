@@ -298,10 +298,13 @@ fn redirects_are_followed() {
         fed.wait_for(DataSourceState::Valid);
         assert_eq!(fed.version("a"), Some(1), "{status}");
     }
-    assert!(service.requests().iter().all(|request| request.header("authorization").is_some()));
     assert_eq!(service.requests()[1].path, "/elsewhere/all");
-    // The key is for the one whom the application has named.
-    assert!(other.requests().iter().all(|request| request.header("authorization").is_none()));
+    // The key is for the one whom the application has named, and so are all headers that it may have set.
+    for header in ["authorization", "x-launchdarkly-wrapper"] {
+        assert!(service.requests().iter().all(|request| request.header(header).is_some()));
+        assert!(other.requests().iter().all(|request| request.header(header).is_none()));
+    }
+    assert!(other.requests().iter().all(|request| request.header("user-agent").is_some()));
 }
 
 /// A circle ends, and so does a way to nowhere.
