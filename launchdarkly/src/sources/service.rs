@@ -9,6 +9,9 @@ use launchdarkly_server_sdk::version_string;
 
 use super::transport::Transport;
 
+/// How long a connection may take to come about, if nobody says otherwise.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// How to reach LaunchDarkly: where it is, who asks, and with what client. One is enough for any number of
 /// sources.
 ///
@@ -32,7 +35,7 @@ pub struct LaunchDarklyService {
     tags: Vec<(&'static str, String)>,
     wrapper: Option<String>,
     headers: Vec<(String, String)>,
-    connect_timeout: Duration,
+    connect_timeout: Option<Duration>,
     transport: Option<Transport>,
 }
 
@@ -55,7 +58,7 @@ impl LaunchDarklyService {
             tags: Vec::new(),
             wrapper: None,
             headers: Vec::new(),
-            connect_timeout: Duration::from_secs(10),
+            connect_timeout: None,
             transport: None,
         }
     }
@@ -107,7 +110,7 @@ impl LaunchDarklyService {
     /// Sets how long a connection may take to come about. Defaults to 10 seconds. Not together with a
     /// [`transport`](Self::transport), which has its own.
     pub fn connect_timeout(self, timeout: Duration) -> Self {
-        Self { connect_timeout: timeout, ..self }
+        Self { connect_timeout: Some(timeout), ..self }
     }
 
     /// Sets the client that sends the requests: one with another TLS, certificates of its own, or a proxy that the
@@ -142,6 +145,15 @@ impl LaunchDarklyService {
         path: &str,
     ) -> Result<Endpoint, StoreError> {
         let wrong = |field: &str, reason: &str| StoreError::config(source, field, reason);
+        match self.connect_timeout {
+            Some(timeout) if timeout.is_zero() => {
+                return Err(wrong("connect_timeout", "must be longer than zero"));
+            }
+            Some(_) if self.transport.is_some() => {
+                return Err(wrong("connect_timeout", "the transport has its own"));
+            }
+            _ => {}
+        }
         if base.contains(['?', '#', '@']) {
             return Err(wrong(
                 field,
@@ -219,7 +231,8 @@ impl LaunchDarklyService {
                   hyper-rustls-native-roots of flagstore-launchdarkly",
             ));
         }
-        let builder = HyperTransport::builder().connect_timeout(self.connect_timeout);
+        let builder =
+            HyperTransport::builder().connect_timeout(self.connect_timeout.unwrap_or(CONNECT_TIMEOUT));
         #[cfg(feature = "hyper-rustls-native-roots")]
         let build = || builder.build_https();
         #[cfg(not(feature = "hyper-rustls-native-roots"))]
@@ -263,6 +276,8 @@ fn without_user(url: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const PATIENT: Duration = Duration::from_secs(60);
 
     fn service() -> LaunchDarklyService {
         LaunchDarklyService::new("sdk-secret").relay_proxy("http://relay:8030/")
@@ -318,6 +333,11 @@ mod tests {
             (service().header("x y", "v"), "streaming: build: header x y: is no name"),
             (service().wrapper("a\nb"), "streaming: build: wrapper: holds characters"),
             (service().header("x-team", "bl\u{e5}"), "streaming: build: header x-team: holds characters"),
+            (service().connect_timeout(Duration::ZERO), "streaming: build: connect_timeout: must be longer"),
+            (
+                service().connect_timeout(PATIENT).transport(HyperTransport::new().unwrap()),
+                "streaming: build: connect_timeout: the transport has its own",
+            ),
             (LaunchDarklyService::new("").relay_proxy("http://relay"), "streaming: build: sdk_key: must not"),
         ] {
             let error = error(service);
