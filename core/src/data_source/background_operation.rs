@@ -6,11 +6,12 @@ pub trait BackgroundOperation: Debug + Send + Sync + 'static {
     /// and neither does it after [`stop`](Self::stop).
     fn start(&self);
 
-    /// Ends every thread and connection of it, also one that waits before it tries again. What cannot be ended
-    /// at once is left to end by itself, within its own deadline, without any further effect. A second time it
-    /// does nothing.
+    /// Ends every thread and connection of it, also one that waits before it tries again, and returns at once.
+    /// What cannot be ended at once, such as a call of a store, is left to end by itself, within its own
+    /// deadline. A second time it does nothing.
     fn stop(&self);
 
-    /// Whether it has been started, and has not ended since.
+    /// Whether it has been started, and has not ended since: after a [`stop`](Self::stop), whether something of
+    /// it is still under way.
     fn is_alive(&self) -> bool;
 }

@@ -48,7 +48,8 @@ impl DataSource {
         &self.sink
     }
 
-    /// Stops it: its state is [`OFF`](DataSourceState::Off), and from then on it stores nothing. A second time
+    /// Stops it, and waits for nothing: its state is [`OFF`](DataSourceState::Off), and it begins to store nothing
+    /// more. What it was storing just then may still arrive while it [is alive](Self::is_alive). A second time
     /// it does nothing.
     pub fn stop(&self) {
         self.sink.update_status(DataSourceState::Off, None);

@@ -17,9 +17,10 @@ use crate::StoreError;
 ///   [`INTERRUPTED`](crate::DataSourceState::Interrupted) with the error when it does not, and goes on trying.
 ///   [`OFF`](crate::DataSourceState::Off) is the end, and reported for it when it is stopped.
 /// - It tells the sink of [every sign of life](DataSourceUpdateSink::event_received).
-/// - After [`stop`](BackgroundOperation::stop) the sink takes nothing more from it.
+/// - After [`stop`](BackgroundOperation::stop) it hands the sink nothing more.
 pub trait UpdateProcessor: BackgroundOperation {
-    /// Whether whole data of this source was ever stored.
+    /// Whether whole data of this source was ever stored: what its sink
+    /// [says of that](DataSourceUpdateSink::initialized).
     fn initialized(&self) -> bool;
 
     /// Sends everything again, as soon as it can: the store has been away, and may have missed something.

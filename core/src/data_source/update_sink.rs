@@ -59,6 +59,9 @@ struct State {
     source: DataSourceState,
     /// Whether the store has not taken something, and nobody has said yet that it has since.
     is_store_behind: bool,
+    /// Whether whole data is among that.
+    is_init_pending: bool,
+    is_initialized: bool,
 }
 
 impl DataSourceUpdateSink {
@@ -74,15 +77,21 @@ impl DataSourceUpdateSink {
 
     /// Replaces all data.
     pub fn init(&self, all_data: &AllData) -> Delivery {
-        self.deliver(
+        let delivery = self.deliver(
+            true,
             |store| store.init(all_data),
             |tracker| tracker.kinds_written(all_data.kinds().map(|(kind, _)| kind)),
-        )
+        );
+        if delivery == Delivery::Stored {
+            self.0.state.lock().is_initialized = true;
+        }
+        delivery
     }
 
     /// Stores an item or a tombstone, unless the store has a version that is as high.
     pub fn upsert(&self, kind: &Kind, key: &str, item: &Item) -> Delivery {
         self.deliver(
+            false,
             |store| store.upsert(kind, key, item).map(drop),
             |tracker| tracker.item_written(kind, key),
         )
@@ -91,6 +100,7 @@ impl DataSourceUpdateSink {
     /// Deletes an item, unless the store has a version that is as high.
     pub fn delete(&self, kind: &Kind, key: &str, version: u64) -> Delivery {
         self.deliver(
+            false,
             |store| store.delete(kind, key, version).map(drop),
             |tracker| tracker.item_written(kind, key),
         )
@@ -125,6 +135,12 @@ impl DataSourceUpdateSink {
         DataSourceStatusProvider::new(&self.0.board)
     }
 
+    /// Whether whole data was ever stored through this sink, also where the store has written it later by itself.
+    #[must_use]
+    pub fn initialized(&self) -> bool {
+        self.0.state.lock().is_initialized
+    }
+
     /// The store that it writes to.
     #[must_use]
     pub fn store(&self) -> &Arc<dyn FeatureStore> {
@@ -140,6 +156,7 @@ impl DataSourceUpdateSink {
 
     fn deliver(
         &self,
+        is_init: bool,
         write: impl FnOnce(&dyn FeatureStore) -> Result<(), StoreError>,
         tell: impl FnOnce(&FlagTracker),
     ) -> Delivery {
@@ -162,12 +179,12 @@ impl DataSourceUpdateSink {
                 Delivery::Stored
             }
             ErrorKind::Unavailable | ErrorKind::Timeout if self.0.recovers() => {
-                self.0.fall_behind(info);
+                self.0.fall_behind(is_init, info);
                 Delivery::Pending
             }
             _ => {
                 tracing::warn!("the data source will send everything again: {error}");
-                self.0.board.update(DataSourceState::Interrupted, Some(info));
+                self.update_status(DataSourceState::Interrupted, Some(info));
                 Delivery::Failed
             }
         }
@@ -180,11 +197,12 @@ impl Shared {
         self.store_status.as_ref().is_some_and(DataStoreStatusProvider::is_monitoring_enabled)
     }
 
-    fn fall_behind(&self, error: DataSourceErrorInfo) {
+    fn fall_behind(&self, is_init: bool, error: DataSourceErrorInfo) {
         {
             let mut state = self.state.lock();
             state.source = DataSourceState::Valid;
             state.is_store_behind = true;
+            state.is_init_pending |= is_init;
             self.board.update(DataSourceState::Interrupted, Some(error));
         }
         // It may have recovered before anybody knew that it had to.
@@ -199,10 +217,15 @@ impl Shared {
         }
         {
             let mut state = self.state.lock();
-            let was_behind = std::mem::replace(&mut state.is_store_behind, false);
-            // If it is stale, the source sends everything again, and then says how that went.
-            if was_behind && !status.stale {
-                self.board.update(state.source, None);
+            // This may come late, and not be so any more. Whoever falls behind now has to wait for the lock.
+            let now = self.store_status.as_ref().map_or(status, DataStoreStatusProvider::status);
+            if now.available && std::mem::replace(&mut state.is_store_behind, false) {
+                let has_init = std::mem::replace(&mut state.is_init_pending, false);
+                // If it is stale, the source sends everything again, and then says how that went.
+                if !status.stale && !now.stale {
+                    state.is_initialized |= has_init;
+                    self.board.update(state.source, None);
+                }
             }
         }
         if let Some(tracker) = &self.tracker {
@@ -264,7 +287,12 @@ impl DataSourceUpdateSinkBuilder {
                 store_status,
                 tracker,
                 board: StatusBoard::new(outage_logged_after),
-                state: Mutex::new(State { source: DataSourceState::Initializing, is_store_behind: false }),
+                state: Mutex::new(State {
+                    source: DataSourceState::Initializing,
+                    is_store_behind: false,
+                    is_init_pending: false,
+                    is_initialized: false,
+                }),
                 refresher: Background::new("flagstore-refresh", move || {
                     this.upgrade().map_or(Next::Rest, |shared| shared.refresh())
                 }),
@@ -291,5 +319,27 @@ impl DataSourceUpdateSinkBuilder {
 impl fmt::Debug for DataSourceUpdateSink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "DataSourceUpdateSink({}, {})", self.0.store, self.0.board.status().state)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{CachingStoreWrapper, DataStoreUpdateSink, MemoryStore};
+
+    /// What is told late was true once: the store may have gone away again since.
+    #[test]
+    fn old_news_of_the_store_do_not_count() {
+        let store = CachingStoreWrapper::builder(MemoryStore::new()).build().unwrap();
+        let reported = DataStoreUpdateSink::new();
+        let sink = DataSourceUpdateSink::builder(store).store_status(reported.status_provider()).build();
+        sink.update_status(DataSourceState::Valid, None);
+        reported.update_status(DataStoreStatus::UNAVAILABLE);
+        sink.0.fall_behind(false, DataSourceErrorInfo::new(DataSourceErrorKind::StoreError, "gone"));
+
+        sink.0.follow_store(DataStoreStatus::HEALTHY);
+        assert_eq!(sink.status_provider().status().state, DataSourceState::Interrupted);
+        reported.update_status(DataStoreStatus::HEALTHY);
+        assert!(sink.status_provider().wait_for(DataSourceState::Valid, Duration::from_secs(30)));
     }
 }

@@ -50,9 +50,14 @@ fn the_first_data_may_come_while_the_store_is_away() {
     assert_eq!(sink.init(&flags([("a", flag(1))])), Delivery::Pending);
     sink.update_status(Valid, None);
     assert_eq!(sink.status_provider().status().state, Initializing);
+    assert!(!sink.initialized(), "only the cache has it");
     database.switch_on();
     assert!(sink.status_provider().wait_for(Valid, LONG));
     assert!(database.memory.is_initialized().unwrap());
+    assert!(sink.initialized());
+    database.switch_off();
+    assert_eq!(sink.upsert(&Kind::FEATURES, "a", &flag(2)), Delivery::Pending);
+    assert!(sink.initialized(), "once and for all");
 }
 
 /// That the store is back says nothing of the source, which may have failed meanwhile.
@@ -72,6 +77,28 @@ fn the_store_does_not_speak_for_the_source() {
     database.switch_on();
     assert!(told.recv_timeout(LONG).unwrap().available);
     assert!(!sink.status_provider().wait_for(Valid, Duration::from_millis(20)));
+    sink.update_status(Valid, None);
+    assert!(sink.status_provider().wait_for(Valid, LONG));
+}
+
+/// What was refused meanwhile is still missing when the store is back.
+#[test]
+fn a_refusal_outlasts_the_outage() {
+    let database = Database::default();
+    let store = forever(&database);
+    let sink = watched(&store);
+    assert_eq!(sink.init(&flags([("a", flag(1))])), Delivery::Stored);
+    sink.update_status(Valid, None);
+    database.switch_off();
+    assert_eq!(sink.upsert(&Kind::FEATURES, "a", &flag(2)), Delivery::Pending);
+    assert_eq!(sink.delete(&Kind::FEATURES, "b", u64::MAX), Delivery::Failed);
+
+    let (tell, told) = channel();
+    let _listener = store.status_provider().add_listener(move |status| tell.send(status).unwrap());
+    database.switch_on();
+    assert!(told.recv_timeout(LONG).unwrap().available);
+    assert!(!sink.status_provider().wait_for(Valid, Duration::from_millis(20)));
+    assert_eq!(sink.init(&flags([("a", flag(3))])), Delivery::Stored);
     sink.update_status(Valid, None);
     assert!(sink.status_provider().wait_for(Valid, LONG));
 }

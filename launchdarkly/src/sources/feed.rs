@@ -1,5 +1,4 @@
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use flagstore_core::{
     AllData, DataSourceErrorInfo, DataSourceState, DataSourceUpdateSink, Delivery, Item, Kind,
@@ -13,22 +12,18 @@ use super::clock::Clock;
 pub(crate) struct Feed {
     sink: DataSourceUpdateSink,
     pub(crate) clock: Clock,
-    is_initialized: AtomicBool,
     /// Holds one request until somebody takes it.
     refresh: Notify,
 }
 
 impl Feed {
     pub(crate) fn new(sink: DataSourceUpdateSink, clock: Clock) -> Self {
-        Self { sink, clock, is_initialized: AtomicBool::new(false), refresh: Notify::new() }
+        Self { sink, clock, refresh: Notify::new() }
     }
 
     /// Brings the whole data. What is not refused makes the source valid.
     pub(crate) fn init(&self, all_data: &AllData) -> Delivery {
         let delivery = self.sink.init(all_data);
-        if delivery == Delivery::Stored {
-            self.is_initialized.store(true, Ordering::Release);
-        }
         if delivery != Delivery::Failed {
             self.works();
         }
@@ -57,7 +52,7 @@ impl Feed {
     }
 
     pub(crate) fn is_initialized(&self) -> bool {
-        self.is_initialized.load(Ordering::Acquire)
+        self.sink.initialized()
     }
 
     /// Asks for the whole data again.
