@@ -9,17 +9,20 @@ use crate::{Change, ChangeSource, ChangeWatch};
 /// One watch of a [`ChangeSource`] for several who want to know, who are told one after the other: in the order
 /// in which they began to watch.
 ///
-/// So a cache that is built before a [`FlagTracker`](crate::FlagTracker) has learned that what it holds is old
-/// before the tracker looks at it. A clone shares the same watch, which begins with the first who watches and
-/// ends with the last.
+/// So a cache has learned that what it holds is old before a [`FlagTracker`](crate::FlagTracker) that shares [its
+/// changes](crate::CachingStoreWrapper::changes) looks at it. A clone shares the same watch, which begins with the
+/// first who watches and ends with the last.
 ///
 /// ```
-/// use flagstore_core::{CachingStoreWrapper, ChangeSource, FlagTracker, MemoryStore, SharedChangeSource};
+/// use flagstore_core::{CachingStoreWrapper, ChangeSource, FlagTracker, MemoryStore};
 ///
 /// fn track(changes: impl ChangeSource) -> Result<FlagTracker, flagstore_core::StoreError> {
-///     let changes = SharedChangeSource::new(changes);
-///     let store = CachingStoreWrapper::builder(MemoryStore::new()).changes(changes.clone()).build()?;
-///     Ok(FlagTracker::builder(store).changes(changes).build())
+///     let store = CachingStoreWrapper::builder(MemoryStore::new()).changes(changes).build()?;
+///     let tracker = FlagTracker::builder(store.clone());
+///     Ok(match store.changes() {
+///         Some(changes) => tracker.changes(changes.clone()).build(),
+///         None => tracker.build(),
+///     })
 /// }
 /// ```
 #[derive(Clone)]

@@ -3,8 +3,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use flagstore_core::{
-    BigSegmentStoreWrapper, CachingStoreWrapper, DataSource, DataSourceState, DataSourceStatusProvider,
-    DataStoreStatusProvider, FeatureStore, FlagTracker, FlagValueChange, SharedChangeSource, Subscription,
+    BigSegmentStoreWrapper, CachingStoreWrapper, DataSource, DataSourceStatusProvider,
+    DataStoreStatusProvider, FeatureStore, FlagTracker, FlagValueChange, Subscription,
 };
 use launchdarkly_server_sdk::{BuildError, ConfigBuilder, Context, FlagValue};
 
@@ -45,13 +45,14 @@ pub struct DataSystem {
     pub(crate) store: CachingStoreWrapper,
     pub(crate) source: Option<DataSource>,
     pub(crate) big_segments: Option<BigSegmentStoreWrapper>,
-    pub(crate) changes: Option<SharedChangeSource>,
     pub(crate) tracker: FlagTracker,
     pub(crate) evaluator: Evaluator,
 }
 
-/// How long to wait before it is looked again whether the database has been initialized by somebody else.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// How long to wait before it is looked again whether the source has brought anything.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+/// The same for the database, which somebody else may have filled. It is asked more and more rarely, up to this.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
 
 impl DataSystem {
     /// Makes the client read from here: in daemon mode, and without the SDK's own cache, which would keep what has
@@ -77,34 +78,47 @@ impl DataSystem {
     }
 
     /// Whether there is data: that the source has brought, or that somebody has put into the database at any time.
+    ///
+    /// It asks the database if neither the source nor the cache knows, which takes the time of a call.
     #[must_use]
     pub fn initialized(&self) -> bool {
+        self.has_source_data() || self.has_store_data()
+    }
+
+    fn has_source_data(&self) -> bool {
         self.source.as_ref().is_some_and(DataSource::initialized)
-            || self.store.initialized()
-            // The cache remembers for a while that there was nothing.
-            || self.store.core().is_initialized().unwrap_or(false)
+    }
+
+    fn has_store_data(&self) -> bool {
+        let is_available = || self.store.status_provider().status().available;
+        // The cache remembers for a while that there was nothing.
+        self.store.initialized() || is_available() && self.store.core().is_initialized().unwrap_or(false)
     }
 
     /// Waits until there is data, for `timeout` at most. Whether there is.
     ///
     /// It returns at once if the database has any, however old: whether it is up to date is for the
-    /// [source's status](Self::data_source_status_provider) to say. It blocks its thread, so an async program calls
-    /// it where that is allowed.
+    /// [source's status](Self::data_source_status_provider) to say. What somebody else puts into the database
+    /// meanwhile is seen half a second later at the latest. It blocks its thread, so an async program calls it where
+    /// that is allowed. A call of the database that is under way when the time is over is waited for: that has a
+    /// deadline of its own.
     pub fn wait_for_initialization(&self, timeout: Duration) -> bool {
-        let deadline = Instant::now().checked_add(timeout);
+        let begun = Instant::now();
+        let (mut pause, mut ask_at) = (LOOK_AGAIN, Duration::ZERO);
         loop {
-            if self.initialized() {
+            if self.has_source_data() {
                 return true;
             }
-            let left =
-                deadline.map_or(LOOK_AGAIN, |deadline| deadline.saturating_duration_since(Instant::now()));
-            let status = self.data_source_status_provider();
-            match (left, status) {
-                (Duration::ZERO, _) => return false,
-                (left, Some(status)) if status.status().state != DataSourceState::Off => {
-                    let _ = status.wait_for(DataSourceState::Valid, left.min(LOOK_AGAIN));
+            if begun.elapsed() >= ask_at {
+                if self.has_store_data() {
+                    return true;
                 }
-                (left, _) => thread::sleep(left.min(LOOK_AGAIN)),
+                ask_at = begun.elapsed() + pause;
+                pause = (pause * 2).min(ASK_AGAIN);
+            }
+            match timeout.saturating_sub(begun.elapsed()) {
+                Duration::ZERO => return false,
+                left => thread::sleep(left.min(LOOK_AGAIN)),
             }
         }
     }
@@ -164,7 +178,7 @@ impl DataSystem {
     /// The client goes on with what is in the store. To have its events delivered, close it first.
     pub fn close(&self, timeout: Duration) -> bool {
         let deadline = Instant::now().checked_add(timeout);
-        if let Some(changes) = &self.changes {
+        if let Some(changes) = self.store.changes() {
             changes.end();
         }
         if let Some(big_segments) = &self.big_segments {
@@ -194,7 +208,7 @@ impl fmt::Debug for DataSystem {
             .field("store", &self.store)
             .field("source", &self.source)
             .field("big_segments", &self.big_segments)
-            .field("changes", &self.changes)
+            .field("changes", &self.store.changes())
             .field("tracker", &self.tracker)
             .finish_non_exhaustive()
     }

@@ -50,8 +50,8 @@ impl DataSystemBuilder {
     }
 
     /// Configures the cache. Defaults to [`CacheMode::Forever`] with a source, which then keeps it up to date, and
-    /// to [15 seconds](CacheMode::For) without. The cache has its [changes](CachingStoreBuilder::changes) from
-    /// [here](Self::changes).
+    /// to [15 seconds](CacheMode::For) without. [Changes](CachingStoreBuilder::changes) that are set for the cache
+    /// are those of the whole system, in place of [these](Self::changes).
     pub fn cache(
         self,
         configure: impl FnOnce(CachingStoreBuilder) -> CachingStoreBuilder + Send + 'static,
@@ -80,16 +80,16 @@ impl DataSystemBuilder {
         if source.is_some() {
             builder = builder.mode(CacheMode::Forever);
         }
+        if let Some(changes) = changes {
+            builder = builder.changes(changes);
+        }
         if let Some(configure) = cache {
             builder = configure(builder);
         }
-        // The cache watches first: when the tracker looks, what is cached must be known to be old.
-        if let Some(changes) = &changes {
-            builder = builder.changes(changes.clone());
-        }
         let store = builder.build()?;
         let mut tracker = FlagTracker::builder(store.clone()).store_status(store.status_provider());
-        if let Some(changes) = &changes {
+        // The cache watches first: when the tracker looks, what is cached must be known to be old.
+        if let Some(changes) = store.changes() {
             tracker = tracker.changes(changes.clone());
         }
         let tracker = tracker.build();
@@ -106,7 +106,7 @@ impl DataSystemBuilder {
         if let Some(big_segments) = &big_segments {
             evaluator = evaluator.with_big_segments(big_segments.clone());
         }
-        Ok(DataSystem { store, source, big_segments, changes, tracker, evaluator })
+        Ok(DataSystem { store, source, big_segments, tracker, evaluator })
     }
 }
 

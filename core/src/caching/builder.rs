@@ -9,7 +9,7 @@ use super::table::{Rules, Table};
 use super::workers::Workers;
 use super::wrapper::{CachingStoreWrapper, Shared};
 use crate::watched::WatchedStore;
-use crate::{ChangeSource, FeatureStoreCore, StoreError};
+use crate::{ChangeSource, FeatureStoreCore, SharedChangeSource, StoreError};
 
 /// Configures a [`CachingStoreWrapper`].
 ///
@@ -35,7 +35,7 @@ pub struct CachingStoreBuilder {
     poll_interval: Duration,
     refill: bool,
     detect_data_loss: Option<Duration>,
-    changes: Option<Arc<dyn ChangeSource>>,
+    changes: Option<SharedChangeSource>,
 }
 
 /// For how long "not initialized" counts where nothing else has an end.
@@ -108,7 +108,7 @@ impl CachingStoreBuilder {
     /// Sets where to learn of what others write, so that it is seen soon and not only when an entry is too old.
     /// Defaults to nowhere.
     pub fn changes(self, changes: impl ChangeSource) -> Self {
-        Self { changes: Some(Arc::new(changes)), ..self }
+        Self { changes: Some(SharedChangeSource::new(changes)), ..self }
     }
 
     /// Makes the wrapper. The database is not asked for anything.
@@ -172,13 +172,14 @@ impl CachingStoreBuilder {
             not_initialized_for: time_to_live.unwrap_or(DEFAULT_TIME_TO_LIVE),
             workers: Workers::new(this),
             loss_watch: OnceLock::new(),
+            changes,
             change_watch: OnceLock::new(),
         });
         // Both are set once, here.
         if let Some(interval) = detect_data_loss {
             shared.loss_watch.get_or_init(|| Shared::loss_watch(&shared, interval)).wake();
         }
-        if let Some(changes) = changes {
+        if let Some(changes) = &shared.changes {
             let this = Arc::downgrade(&shared);
             let on_change =
                 move |change| this.upgrade().into_iter().for_each(|shared| shared.has_changed(&change));

@@ -15,7 +15,7 @@ use crate::background::{Background, Next};
 use crate::watched::WatchedStore;
 use crate::{
     AllData, Change, ChangeWatch, DataStoreStatusProvider, ErrorKind, FeatureStore, FeatureStoreCore, Item,
-    Kind, LiveItems, StoreError, Upsert,
+    Kind, LiveItems, SharedChangeSource, StoreError, Upsert,
 };
 
 /// A [`FeatureStore`] over any [`FeatureStoreCore`]: with a cache, the database's status, and recovery from
@@ -82,6 +82,7 @@ pub(super) struct Shared {
     pub(super) not_initialized_for: Duration,
     pub(super) loads: Loads,
     pub(super) workers: Workers<Self>,
+    pub(super) changes: Option<SharedChangeSource>,
     /// What watches for a loss of data, and for the changes of others, if anything does.
     pub(super) loss_watch: OnceLock<Background>,
     pub(super) change_watch: OnceLock<ChangeWatch>,
@@ -180,6 +181,13 @@ impl CachingStoreWrapper {
     #[must_use]
     pub fn status_provider(&self) -> DataStoreStatusProvider {
         self.0.core.status().status_provider()
+    }
+
+    /// Where it learns of the [changes](crate::CachingStoreBuilder::changes) of others, if anywhere. Whoever else
+    /// watches them there is told after the cache.
+    #[must_use]
+    pub fn changes(&self) -> Option<&SharedChangeSource> {
+        self.0.changes.as_ref()
     }
 
     /// The store below.

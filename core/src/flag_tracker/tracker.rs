@@ -335,9 +335,8 @@ pub struct FlagTrackerBuilder {
 }
 
 impl FlagTrackerBuilder {
-    /// Sets where to learn of what others write. The store must have learned of it before: if that has a cache,
-    /// both take a clone of one [`SharedChangeSource`](crate::SharedChangeSource), and the cache comes first.
-    /// Defaults to nowhere.
+    /// Sets where to learn of what others write. The store must have learned of it before: if that has a cache, it
+    /// is [from there](crate::CachingStoreWrapper::changes). Defaults to nowhere.
     pub fn changes(self, changes: impl ChangeSource) -> Self {
         Self { changes: Some(Arc::new(changes)), ..self }
     }

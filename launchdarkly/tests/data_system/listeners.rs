@@ -1,4 +1,5 @@
 use std::sync::mpsc::channel;
+use std::time::Duration;
 
 use flagstore_core::{FeatureStore, FeatureStoreCore, Kind, MemoryStore};
 use flagstore_launchdarkly::DataSystem;
@@ -39,6 +40,23 @@ fn changes_by_another_process_are_announced() {
     other.init(&environment([("b", 4, true)])).unwrap();
     let (key, seen) = told.recv_timeout(LONG).unwrap();
     assert_eq!((&*key, seen), ("a", None));
+}
+
+/// Changes that are set for the cache are those of the whole system.
+#[test]
+fn changes_of_the_cache_are_announced_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let other = sqlite(folder.path());
+    other.init(&environment([("a", 1, true)])).unwrap();
+    let changes = sqlite(folder.path()).changes(Duration::from_millis(5));
+    let system = DataSystem::builder(sqlite(folder.path()))
+        .cache(move |cache| cache.changes(changes))
+        .build()
+        .unwrap();
+    let (tell, told) = channel();
+    let _listener = system.flag_tracker().add_listener(move |change| drop(tell.send(change.key)));
+    other.upsert(&Kind::FEATURES, "a", &flag("a", 2, true)).map(drop).unwrap();
+    assert_eq!(&*told.recv_timeout(LONG).unwrap(), "a");
 }
 
 /// A listener to a value is told of another value for its context, and of nothing else.
