@@ -68,8 +68,8 @@ impl PollingDataSourceBuilder {
         Self { poll_interval: interval, minimum: Duration::from_nanos(1), ..self }
     }
 
-    /// Sets how long the answer may take, and each part of its body. Defaults to 30 seconds. It has no effect on
-    /// [another requester](Self::of_requester).
+    /// Sets how long a poll may take, from its request to the last byte of the answer. Defaults to 30 seconds. It
+    /// has no effect on [another requester](Self::of_requester).
     pub fn request_timeout(self, timeout: Duration) -> Self {
         Self { request_timeout: timeout, ..self }
     }

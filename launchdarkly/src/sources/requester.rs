@@ -17,6 +17,7 @@ use super::transport::{Transport, chain, refusal};
 pub(super) struct HttpRequester {
     endpoint: Endpoint,
     transport: Transport,
+    timeout: Duration,
     etag: Mutex<Option<HeaderValue>>,
 }
 
@@ -27,8 +28,8 @@ type Error = (DataSourceErrorInfo, Failure);
 
 impl HttpRequester {
     pub(super) fn new(endpoint: Endpoint, timeout: Duration) -> Self {
-        let transport = endpoint.transport.clone().guarded(timeout);
-        Self { endpoint, transport, etag: Mutex::default() }
+        let transport = endpoint.transport.clone().following();
+        Self { endpoint, transport, timeout, etag: Mutex::default() }
     }
 
     pub(super) fn uri(&self) -> &Uri {
@@ -36,6 +37,14 @@ impl HttpRequester {
     }
 
     pub(super) async fn get(&self, even_if_unchanged: bool) -> Result<Requested, Error> {
+        let answer = tokio::time::timeout(self.timeout, self.ask(even_if_unchanged)).await;
+        answer.unwrap_or_else(|_| {
+            let reason = format!("no whole answer within {:?} (request_timeout)", self.timeout);
+            Err((DataSourceErrorInfo::new(DataSourceErrorKind::NetworkError, reason), Failure::Passing))
+        })
+    }
+
+    async fn ask(&self, even_if_unchanged: bool) -> Result<Requested, Error> {
         let mut request = Request::new(None);
         *request.uri_mut() = self.endpoint.uri.clone();
         *request.headers_mut() = self.endpoint.headers.clone();

@@ -90,7 +90,7 @@ fn client(endpoint: Endpoint, silence: Duration) -> Result<impl Client, StoreErr
     }
     // Its own way to come back knows one curve of delays. Ours has two, and a status.
     let once = ReconnectOptions::reconnect(false).retry_initial(false).build();
-    Ok(builder.reconnect(once).build_with_transport(endpoint.transport.guarded(silence)))
+    Ok(builder.reconnect(once).build_with_transport(endpoint.transport.never_silent(silence).following()))
 }
 
 struct Streaming {

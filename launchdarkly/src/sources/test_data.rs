@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use flagstore_core::{
-    AllData, BackgroundOperation, DataSourceErrorInfo, DataSourceFactory, DataSourceState,
-    DataSourceUpdateSink, DecodeError, Delivery, Item, Kind, StoreError, UpdateProcessor,
+    AllData, DataSourceErrorInfo, DataSourceFactory, DataSourceState, DataSourceUpdateSink, DecodeError,
+    Delivery, Item, Kind, StoreError, UpdateProcessor,
 };
 use launchdarkly_server_sdk::{Flag, FlagBuilder, Segment};
 use parking_lot::{Condvar, Mutex};
@@ -214,30 +214,14 @@ impl Data {
         }
         self.brought.notify_all();
     }
-
-    fn begin(&self, source: u64, sink: &DataSourceUpdateSink) {
-        let working = || Working { sink: sink.clone(), brought: 0 };
-        self.state.lock().sources.entry(source).or_insert_with(working);
-    }
-
-    /// Nobody has to wait for it any more.
-    fn end(&self, source: u64) {
-        self.state.lock().sources.remove(&source);
-        self.brought.notify_all();
-    }
 }
 
 impl DataSourceFactory for TestData {
     fn create(&self, sink: DataSourceUpdateSink) -> Result<Arc<dyn UpdateProcessor>, StoreError> {
         let mut state = self.0.state.lock();
         state.made += 1;
-        let feeding = Feeding { data: Arc::clone(&self.0), number: state.made };
-        Ok(Arc::new(TestDataSource {
-            data: Arc::clone(&self.0),
-            number: state.made,
-            sink: sink.clone(),
-            source: Threaded::new(feeding, Feed::new(sink, Clock::System)),
-        }))
+        let feeding = Feeding { data: Arc::clone(&self.0), number: state.made, sink: sink.clone() };
+        Ok(Arc::new(Threaded::new(feeding, Feed::new(sink, Clock::System))))
     }
 }
 
@@ -248,13 +232,25 @@ impl fmt::Debug for TestData {
     }
 }
 
+/// A source for whose changes others wait while it works.
 struct Feeding {
     data: Arc<Data>,
     number: u64,
+    sink: DataSourceUpdateSink,
 }
 
 impl Work for Feeding {
     const THREAD: &'static str = "flagstore-test-data";
+
+    fn begins(&self) {
+        let working = Working { sink: self.sink.clone(), brought: 0 };
+        self.data.state.lock().sources.insert(self.number, working);
+    }
+
+    fn ends(&self) {
+        self.data.state.lock().sources.remove(&self.number);
+        self.data.brought.notify_all();
+    }
 
     async fn run(&self, feed: &Feed) -> Infallible {
         let mut news = self.data.changes.subscribe();
@@ -304,56 +300,6 @@ impl Feeding {
 impl fmt::Debug for Feeding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("TestData")
-    }
-}
-
-/// A source for whose changes others wait while it works.
-#[derive(Debug)]
-struct TestDataSource {
-    data: Arc<Data>,
-    number: u64,
-    sink: DataSourceUpdateSink,
-    source: Threaded<Feeding>,
-}
-
-impl BackgroundOperation for TestDataSource {
-    fn start(&self) {
-        self.data.begin(self.number, &self.sink);
-        self.source.start();
-        if !self.source.is_alive() {
-            self.data.end(self.number);
-        }
-    }
-
-    fn stop(&self) {
-        self.data.end(self.number);
-        self.source.stop();
-    }
-
-    fn is_alive(&self) -> bool {
-        self.source.is_alive()
-    }
-}
-
-impl UpdateProcessor for TestDataSource {
-    fn initialized(&self) -> bool {
-        self.source.initialized()
-    }
-
-    fn refresh(&self) {
-        self.source.refresh();
-    }
-}
-
-impl Drop for TestDataSource {
-    fn drop(&mut self) {
-        self.data.end(self.number);
-    }
-}
-
-impl fmt::Debug for Data {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Data")
     }
 }
 
@@ -433,11 +379,18 @@ mod tests {
         let data = TestData::new();
         let (source, store, _) = fed(&data);
         source.stop();
-        assert!(!source.is_alive());
         source.start();
         data.update(data.flag("a"));
         assert_eq!(version(&store, &Kind::FEATURES, "a"), None);
         assert_eq!(format!("{data:?}"), "TestData(1 items, 0 sources)");
+    }
+
+    /// Whoever lets go of it need not stop it first.
+    #[test]
+    fn nobody_waits_for_a_dropped_source() {
+        let data = TestData::new();
+        drop(fed(&data));
+        assert_eq!(format!("{data:?}"), "TestData(0 items, 0 sources)");
     }
 
     /// As an application's test of how it shows an outage needs it.

@@ -4,7 +4,7 @@ use std::fmt::{self, Debug};
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::thread::{self, ThreadId};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use flagstore_core::{BackgroundOperation, DataSourceErrorInfo, DataSourceErrorKind, UpdateProcessor};
@@ -18,6 +18,12 @@ use super::feed::Feed;
 pub(crate) trait Work: Debug + Send + Sync + 'static {
     /// The name of the thread on which it is done.
     const THREAD: &'static str;
+
+    /// It is started.
+    fn begins(&self) {}
+
+    /// It is stopped, and its thread may be at work for a moment. More than once, if it is stopped more than once.
+    fn ends(&self) {}
 
     /// Feeds for ever. The future is dropped when the source is stopped, and begun anew after a panic.
     fn run(&self, feed: &Feed) -> impl Future<Output = Infallible>;
@@ -33,61 +39,55 @@ struct Shared<W> {
     work: W,
     feed: Feed,
     state: Mutex<State>,
-    changed: Condvar,
-    /// Tells the work what `is_stopped` says.
+    /// Tells whoever pauses on the thread what `is_stopped` says.
+    stopped: Condvar,
+    /// Tells the work the same.
     stop: Notify,
 }
 
 #[derive(Default)]
 struct State {
-    thread: Option<ThreadId>,
+    is_running: bool,
     is_stopped: bool,
 }
 
-/// How long a stop waits for the thread to end. Only a call of the store takes longer, which has a deadline of
-/// its own.
-const PATIENCE: Duration = Duration::from_secs(1);
 /// The pause before the work begins again after a panic.
 const AFTER_A_FALL: Duration = Duration::from_secs(1);
 
 impl<W: Work> Threaded<W> {
     pub(crate) fn new(work: W, feed: Feed) -> Self {
-        let (state, changed, stop) = (Mutex::default(), Condvar::new(), Notify::new());
-        Self(Arc::new(Shared { work, feed, state, changed, stop }))
+        let (state, stopped, stop) = (Mutex::default(), Condvar::new(), Notify::new());
+        Self(Arc::new(Shared { work, feed, state, stopped, stop }))
     }
 }
 
 impl<W: Work> BackgroundOperation for Threaded<W> {
     fn start(&self) {
         let mut state = self.0.state.lock();
-        if state.is_stopped || state.thread.is_some() {
+        if state.is_stopped || state.is_running {
             return;
         }
+        self.0.work.begins();
         let shared = Arc::clone(&self.0);
         match thread::Builder::new().name(W::THREAD.to_owned()).spawn(move || shared.run()) {
-            Ok(thread) => state.thread = Some(thread.thread().id()),
+            Ok(_) => state.is_running = true,
             Err(error) => {
-                state.is_stopped = true;
                 drop(state);
+                self.stop();
                 self.0.feed.fails(unexpected(format!("cannot start the thread {}: {error}", W::THREAD)));
             }
         }
     }
 
     fn stop(&self) {
-        self.0.ask_to_stop();
-        let mut state = self.0.state.lock();
-        let deadline = Instant::now() + PATIENCE;
-        // The thread itself, which the store may have led here, would wait in vain.
-        while state.thread.is_some_and(|thread| thread != thread::current().id()) {
-            if self.0.changed.wait_until(&mut state, deadline).timed_out() {
-                break;
-            }
-        }
+        self.0.state.lock().is_stopped = true;
+        self.0.stopped.notify_all();
+        self.0.stop.notify_one();
+        self.0.work.ends();
     }
 
     fn is_alive(&self) -> bool {
-        self.0.state.lock().thread.is_some()
+        self.0.state.lock().is_running
     }
 }
 
@@ -104,7 +104,7 @@ impl<W: Work> UpdateProcessor for Threaded<W> {
 /// Whoever lets go of a source does not want it any more. It ends without anybody waiting for it.
 impl<W: Work> Drop for Threaded<W> {
     fn drop(&mut self) {
-        self.0.ask_to_stop();
+        self.stop();
     }
 }
 
@@ -115,12 +115,6 @@ impl<W: Work> Debug for Threaded<W> {
 }
 
 impl<W: Work> Shared<W> {
-    fn ask_to_stop(&self) {
-        self.state.lock().is_stopped = true;
-        self.changed.notify_all();
-        self.stop.notify_one();
-    }
-
     fn run(&self) {
         while let Err(reason) = self.work_until_stopped() {
             self.feed.fails(unexpected(reason));
@@ -128,8 +122,7 @@ impl<W: Work> Shared<W> {
                 break;
             }
         }
-        self.state.lock().thread = None;
-        self.changed.notify_all();
+        self.state.lock().is_running = false;
     }
 
     /// Ends when it is stopped, or with the reason why it has to begin again.
@@ -156,7 +149,7 @@ impl<W: Work> Shared<W> {
     fn is_stopped_within(&self, pause: Duration) -> bool {
         let deadline = Instant::now() + pause;
         let mut state = self.state.lock();
-        while !state.is_stopped && !self.changed.wait_until(&mut state, deadline).timed_out() {}
+        while !state.is_stopped && !self.stopped.wait_until(&mut state, deadline).timed_out() {}
         state.is_stopped
     }
 }

@@ -26,13 +26,18 @@ impl Transport {
         Self(Arc::new(move |request| transport.request(request)))
     }
 
-    /// The same client, which follows redirects, and in which nothing stays silent for longer than this: neither
-    /// the answer to a request nor any part of its body.
-    pub(crate) fn guarded(self, silence: Duration) -> Self {
+    /// The same client, which follows redirects.
+    pub(crate) fn following(self) -> Self {
+        Self(Arc::new(move |request| Box::pin(follow(self.clone(), request))))
+    }
+
+    /// The same client, in which nothing stays silent for longer than this: neither the answer to a request nor any
+    /// part of its body.
+    pub(crate) fn never_silent(self, silence: Duration) -> Self {
         Self(Arc::new(move |request| {
-            let inner = self.clone();
+            let answer = self.request(request);
             Box::pin(async move {
-                let response = follow(inner, request, silence).await?;
+                let response = timeout(silence, answer).await.map_err(|_| silent_for(silence))??;
                 Ok(response.map(|body| never_silent(body, silence)))
             })
         }))
@@ -62,11 +67,9 @@ const FOR_EVERYBODY: [HeaderName; 5] = [ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, 
 async fn follow(
     transport: Transport,
     mut request: Request<Option<Bytes>>,
-    silence: Duration,
 ) -> Result<Response<ByteStream>, TransportError> {
     for _ in 0..=REDIRECTS {
-        let response = timeout(silence, transport.request(request.clone())).await;
-        let response = response.map_err(|_| silent_for(silence))??;
+        let response = transport.request(request.clone()).await?;
         let Some(target) = redirect(request.uri(), &response)? else { return Ok(response) };
         if target.scheme() != request.uri().scheme() || target.authority() != request.uri().authority() {
             let headers = std::mem::take(request.headers_mut()).into_iter();

@@ -22,19 +22,14 @@ pub(super) fn with_version(json: &str, version: u64) -> Result<String, serde_jso
         return Err(serde_json::Error::custom("expected a JSON object"));
     }
     let versioned: Versioned<'_> = serde_json::from_str(json)?;
-    let (before, after) = match versioned.version {
-        Some(old) => {
-            // It is a part of the text, so its distance from the beginning is its place.
-            let start = old.get().as_ptr() as usize - json.as_ptr() as usize;
-            (json[..start].to_owned(), &json[start + old.get().len()..])
-        }
-        None => {
-            let (open, rest) = json.split_once('{').unwrap_or(("", "}"));
-            let comma = if rest.trim_start().starts_with('}') { "" } else { "," };
-            return Ok(format!(r#"{open}{{"version":{version}{comma}{rest}"#));
-        }
+    let Some(old) = versioned.version.map(RawValue::get) else {
+        let (open, rest) = json.split_once('{').unwrap_or(("", "}"));
+        let comma = if rest.trim_start().starts_with('}') { "" } else { "," };
+        return Ok(format!(r#"{open}{{"version":{version}{comma}{rest}"#));
     };
-    Ok(format!("{before}{version}{after}"))
+    // It is a part of the text, so its distance from the beginning is its place.
+    let start = old.as_ptr() as usize - json.as_ptr() as usize;
+    Ok(format!("{}{version}{}", &json[..start], &json[start + old.len()..]))
 }
 
 #[cfg(test)]

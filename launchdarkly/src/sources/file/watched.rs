@@ -45,11 +45,8 @@ impl Watched {
 
     /// The texts as they are now.
     pub(super) fn read(&mut self) -> Vec<(&Path, Text)> {
-        self.0
-            .iter_mut()
-            .map(|file| (file.read(), file.path.as_path()))
-            .map(|(text, path)| (path, text))
-            .collect()
+        let files = self.0.iter_mut();
+        files.map(|file| (file.read(), &*file.path)).map(|(text, path)| (path, text)).collect()
     }
 }
 

@@ -196,8 +196,22 @@ fn a_silent_service_is_an_error() {
         service.next(answer);
         let fed = Fed::by(&polling(service.url()).request_timeout(Duration::from_millis(200)));
         let error = fed.wait_for_error(DataSourceErrorKind::NetworkError);
-        assert!(error.message.contains("nothing came for 200ms"), "{error}");
+        assert!(error.message.contains("no whole answer within 200ms (request_timeout)"), "{error}");
     }
+}
+
+/// A poll has one deadline, however often something comes.
+#[test]
+fn an_answer_that_trickles_is_an_error() {
+    let service = stand_in();
+    service.next(Answer::Stream(b"{".to_vec()));
+    let fed = Fed::by(&polling(service.url()).request_timeout(Duration::from_millis(300)));
+    wait_until("the end of the poll", || {
+        service.send_raw(*b" ");
+        fed.status.status().last_error.is_some()
+    });
+    let error = fed.wait_for_error(DataSourceErrorKind::NetworkError);
+    assert!(error.message.contains("request_timeout"), "{error}");
 }
 
 /// Whatever it does.
@@ -209,7 +223,7 @@ fn a_stop_ends_the_connection() {
         let fed = Fed::by(&polling(service.url()));
         service.wait_for_requests(1);
         fed.source.stop();
-        assert!(!fed.source.is_alive(), "{answer:?}");
+        wait_until("its end", || !fed.source.is_alive());
         service.wait_for_connections(0);
     }
 }

@@ -371,7 +371,7 @@ fn a_stop_ends_thread_and_connection() {
             sleeps.recv_timeout(LONG).unwrap();
         }
         fed.source.stop();
-        assert!(!fed.source.is_alive());
+        wait_until("its end", || !fed.source.is_alive());
         service.wait_for_connections(0);
         fed.source.stop();
         fed.source.start();
