@@ -295,8 +295,8 @@ struct Received<T> {
 }
 
 impl Received<HyperTransport> {
-    fn new() -> Result<Received<impl HttpTransport>, Error> {
-        Ok(Received { inner: HyperTransport::new()?, last: Arc::new(Mutex::new(Instant::now())) })
+    fn new() -> Result<Self, Error> {
+        Ok(Self { inner: HyperTransport::new()?, last: Arc::new(Mutex::new(Instant::now())) })
     }
 }
 
