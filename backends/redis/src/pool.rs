@@ -22,6 +22,10 @@ const AT_ONCE: usize = 4;
 /// quicker than one that has to be woken.
 const PATIENCE: Duration = Duration::from_millis(1);
 
+/// Who has been served so recently has been served by somebody who is still there. Less than what a round trip takes,
+/// so what was done to the server meanwhile is always looked for.
+const JUST_USED: Duration = Duration::from_micros(20);
+
 /// Between attempts to connect that fail; the pause grows only while there are other connections.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
@@ -126,7 +130,7 @@ impl Pool {
             let mut idle = self.take_any(deadline)?;
             let place = Place { pool: &self.0, is_free: false };
             // Nobody reads from an idle connection, so its end is found only by looking: half a microsecond.
-            if idle.link.is_open() {
+            if idle.since.elapsed() < JUST_USED || idle.link.is_open() {
                 return Ok((idle, place));
             }
             if Instant::now() >= deadline {
