@@ -1,5 +1,3 @@
-use std::time::Instant;
-
 use flagstore_core::{
     BigSegmentMembership, BigSegmentPatch, BigSegmentStore, BigSegmentUpdates, PatchOutcome, StoreError,
     UnixMillis,
@@ -12,7 +10,7 @@ use crate::error::Failure;
 
 impl BigSegmentStore for SqliteStore {
     fn get_metadata(&self) -> Result<Option<UnixMillis>, StoreError> {
-        let synchronized_on = self.connections.read(Instant::now() + self.timeout, |connection| {
+        let synchronized_on = self.connections.read(self.deadline(), |connection| {
             let mut select = connection
                 .prepare_cached("SELECT synchronized_on FROM big_segments_metadata WHERE prefix = ?1")?;
             let stored: Option<Option<i64>> =
@@ -23,7 +21,7 @@ impl BigSegmentStore for SqliteStore {
     }
 
     fn get_membership(&self, context_hash: &str) -> Result<Option<BigSegmentMembership>, StoreError> {
-        let membership = self.connections.read(Instant::now() + self.timeout, |connection| {
+        let membership = self.connections.read(self.deadline(), |connection| {
             let mut select = connection.prepare_cached(
                 "SELECT segment_ref, included FROM big_segments_members
                  WHERE prefix = ?1 AND context_hash = ?2 ORDER BY segment_ref",
@@ -45,12 +43,12 @@ impl BigSegmentUpdates for SqliteStore {
     fn get_version(&self) -> Result<String, StoreError> {
         let version = self
             .connections
-            .read(Instant::now() + self.timeout, |connection| Ok(select_version(connection, &self.prefix)?));
+            .read(self.deadline(), |connection| Ok(select_version(connection, &self.prefix)?));
         version.map_err(|failure| failure.during("get_version"))
     }
 
     fn set_metadata(&self, synchronized_on: UnixMillis) -> Result<(), StoreError> {
-        let set = self.connections.write(Instant::now() + self.timeout, |connection| {
+        let set = self.connections.write(self.deadline(), |connection| {
             connection
                 .prepare_cached(
                     "INSERT INTO big_segments_metadata (prefix, synchronized_on) VALUES (?1, ?2)
@@ -64,7 +62,7 @@ impl BigSegmentUpdates for SqliteStore {
     }
 
     fn apply_patch(&self, patch: &BigSegmentPatch) -> Result<PatchOutcome, StoreError> {
-        let applied = self.connections.write(Instant::now() + self.timeout, |connection| {
+        let applied = self.connections.write(self.deadline(), |connection| {
             // Applied where the version is the one at which the patch begins. The transaction has the write
             // lock from its beginning, so two writers cannot both pass the comparison.
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use flagstore_core::{Change, ChangeSource, ChangeWatch};
 
 use crate::connections::Connections;
+use crate::error::Failure;
 
 /// Tells a cache that somebody else has written to the database: another process, or another store.
 ///
@@ -55,9 +56,15 @@ impl ChangeSource for SqliteChanges {
                 match &changed {
                     Ok(true) => on_change(Change::Anything),
                     Ok(false) => {}
+                    // The store itself is writing something long.
+                    Err(Failure::NoConnection) => continue,
                     // Once for each outage. When it is over a new connection reports whatever was missed.
                     Err(failure) if could_look => {
                         tracing::warn!("sqlite: cannot see what others write, and tries again: {failure}");
+                        if matches!(failure, Failure::FileGone) {
+                            // Whoever asks now is told, and not only whoever has nothing cached.
+                            on_change(Change::Anything);
+                        }
                     }
                     Err(_) => {}
                 }

@@ -46,11 +46,18 @@ impl Options {
 
     fn configure(&self, connection: &Connection) -> Result<(), Failure> {
         let Some(configure) = &self.configure else { return Ok(()) };
-        configure(connection).map_err(|error| match Failure::from(error) {
-            error if error.kind() == ErrorKind::Other => {
-                Failure::Refused { field: "configure", reason: error.to_string() }
+        configure(connection).map_err(|error| {
+            let reason = match &error {
+                // What it has said to SQLite may hold a key, and so may what SQLite says of that.
+                rusqlite::Error::SqlInputError { error, .. } => error.to_string(),
+                error => error.to_string(),
+            };
+            match Failure::from(error) {
+                failure if failure.kind() == ErrorKind::Other => {
+                    Failure::Refused { field: "configure", reason }
+                }
+                failure => failure,
             }
-            error => error,
         })
     }
 
@@ -104,6 +111,16 @@ impl Open {
     ) -> Result<Self, Failure> {
         connection.busy_timeout(deadline.saturating_duration_since(Instant::now()))?;
         options.configure(&connection)?;
+        if let Some(file) = &file
+            && file.mark().is_none()
+            && has_foreign_log(options, file, &connection)
+        {
+            // Whoever reads it would read a mixture, and whoever moves it would spoil what is there.
+            connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+            drop(connection);
+            file.abandon_with_log();
+            return Err(Failure::FileGone);
+        }
         let clock = Arc::new(Mutex::new(deadline));
         let handler_clock = Arc::clone(&clock);
         let is_late = move || Instant::now() >= *handler_clock.lock();
@@ -191,6 +208,23 @@ impl Drop for Open {
             file.release_files_beside();
         }
     }
+}
+
+/// Whether the log beside a file that is just opened is that of another database: somebody has put the file in the
+/// place of that, and has left its log. Only what is certain counts.
+fn has_foreign_log(options: &Options, file: &OpenFile, connection: &Connection) -> bool {
+    let looks_foreign = |look| {
+        if look > 0 {
+            thread::sleep(BETWEEN_LOOKS);
+        }
+        let Ok(Some(now)) = options.mark_in_file() else { return false };
+        match Mark::of(connection) {
+            Ok(latest) => !now.is_of_the_database_of(latest),
+            // What makes sense by itself, and none with the log.
+            Err(error) => Failure::from(error).makes_no_sense(),
+        }
+    };
+    file.has_log() && (0..LOOKS).all(looks_foreign)
 }
 
 /// Whether what was written to the database file was something else than a checkpoint. Only what is certain counts:

@@ -110,8 +110,9 @@ impl Connections {
         if self.readers.is_none() {
             return Ok(false);
         }
-        // Asked of the connection that writes, because each is told of the commits of all others.
-        self.run(&self.writer, deadline, Look::Whole, |open| {
+        // Asked of the connection that writes, because each is told of the commits of all others. That the file is gone
+        // is still to be said to whoever uses the data.
+        self.run_untold(&self.writer, deadline, Look::Whole, |open| {
             let mut select = open.connection.prepare_cached("PRAGMA data_version")?;
             let now: i64 = select.query_row([], |row| row.get(0))?;
             Ok(open.data_version.replace(now) != Some(now))
@@ -119,6 +120,20 @@ impl Connections {
     }
 
     fn run<T>(
+        &self,
+        slots: &Slots<Open>,
+        deadline: Instant,
+        look: Look,
+        work: impl FnOnce(&mut Open) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let result = self.run_untold(slots, deadline, look, work);
+        if matches!(result, Err(Failure::FileGone | Failure::InDoubt)) {
+            self.has_lost.store(false, Ordering::Release);
+        }
+        result
+    }
+
+    fn run_untold<T>(
         &self,
         slots: &Slots<Open>,
         deadline: Instant,
@@ -148,8 +163,9 @@ impl Connections {
         if let Some(lost) = open.what_is_lost(&self.options, look) {
             open.abandon(lost);
             *lease = None;
-            self.has_lost.store(false, Ordering::Release);
-            return Err(Failure::FileGone);
+            // What was committed is in the log, which is still there.
+            let is_in_doubt = result.is_ok() && pages.any() && lost == Lost::Memory;
+            return Err(if is_in_doubt { Failure::InDoubt } else { Failure::FileGone });
         }
         match &result {
             Ok(_) => open.tend_the_log(pages),
@@ -185,10 +201,8 @@ impl Connections {
                 .connect(path)
                 .map_or_else(|error| Err(error.into()), |_| Err(Failure::FileGone));
         };
-        let share =
-            |without_log| OpenFile::share(path, identity, without_log, &self.myself).ok_or(Failure::FileGone);
-        let file = share(false)?;
-        if self.has_lost.swap(false, Ordering::AcqRel) {
+        let file = OpenFile::share(path, identity, &self.myself).ok_or(Failure::FileGone)?;
+        if self.has_lost.load(Ordering::Acquire) {
             return Err(Failure::FileGone);
         }
         if !self.options.read_only {
@@ -208,7 +222,8 @@ impl Connections {
                 true => Err(Failure::Refused { field: "read_only", reason: UNREADABLE_LOG.to_owned() }),
                 // Nobody writes, so the file can be read as it is, until somebody does.
                 false => {
-                    Open::prepare(&self.options, deadline, log::open_without_log(path)?, Some(share(true)?))
+                    let file = OpenFile::without_log(path, identity);
+                    Open::prepare(&self.options, deadline, log::open_without_log(path)?, Some(file))
                 }
             },
             opened => opened,
@@ -267,7 +282,7 @@ mod tests {
     }
 
     fn share(path: &Path, store: &Weak<dyn CloseIdle>) -> Arc<OpenFile> {
-        OpenFile::share(path, Identity::of(path).unwrap(), false, store).unwrap()
+        OpenFile::share(path, Identity::of(path).unwrap(), store).unwrap()
     }
 
     /// Whoever closes a file last has its log deleted, and that is no loss to who opens it at the same moment.
@@ -297,6 +312,29 @@ mod tests {
         *closing.file.lock() = Some(file);
         assert!(store().unwrap().is_available());
         assert!(closing.file.lock().is_none());
+    }
+
+    /// Each connection that reads the file as it is sees that it was written, and not only the first that looks.
+    #[test]
+    fn all_who_read_without_a_log_see_a_write() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("flags.db");
+        let store = || SqliteStore::builder(&path).build().unwrap();
+        drop(store());
+        let reader = SqliteStore::builder(&path).read_only(true).build().unwrap();
+        // It can make a log, and is here for its options alone.
+        drop(reader.connections.writer.take_out(|_| true));
+        let open = || {
+            let file = OpenFile::without_log(&path, Identity::of(&path).unwrap());
+            let connection = log::open_without_log(&path).unwrap();
+            let deadline = Instant::now() + Duration::from_secs(60);
+            Open::prepare(&reader.connections.options, deadline, connection, Some(file)).unwrap()
+        };
+        let (one, two) = (open(), open());
+        assert!(!one.is_outdated() && !two.is_outdated());
+        let item = Item::from_parts(1, false, "x".repeat(100_000)).unwrap();
+        drop(store().upsert(&Kind::FEATURES, "dark-mode", &item).unwrap());
+        assert!(one.is_outdated() && two.is_outdated());
     }
 
     /// What the store itself writes is no news to it, and what another writes is.

@@ -23,6 +23,12 @@ pub(crate) enum Failure {
     )]
     FileGone,
 
+    #[error(
+        "the memory that processes share (-shm) was deleted or replaced while this was written, \
+         so it may be in the database or not"
+    )]
+    InDoubt,
+
     #[error("the store is read_only: build one without it to write")]
     ReadOnly,
 
@@ -38,6 +44,7 @@ impl Failure {
             Self::Refused { .. } | Self::NoConnection | Self::FileGone | Self::Raced => {
                 ErrorKind::Unavailable
             }
+            Self::InDoubt => ErrorKind::Timeout,
             Self::ReadOnly => ErrorKind::Other,
         }
     }
@@ -52,6 +59,15 @@ impl Failure {
         use ErrorCode::{DatabaseCorrupt, NotADatabase, SystemIoFailure};
         let Self::Sqlite(error) = self else { return false };
         matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase | SystemIoFailure))
+    }
+
+    /// Whether what was read is no database of ours.
+    pub(crate) fn makes_no_sense(&self) -> bool {
+        let Self::Sqlite(error) = self else { return false };
+        // The latter where there is no such table.
+        let is_damaged =
+            matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase));
+        is_damaged || matches!(error, rusqlite::Error::SqlInputError { .. })
     }
 
     pub(crate) fn is_disk_full(&self) -> bool {
@@ -74,7 +90,7 @@ impl Failure {
             }
             Self::Sqlite(error) => classify(error) == ErrorKind::Corrupt,
             Self::Raced | Self::ReadOnly => true,
-            Self::Refused { .. } | Self::NoConnection | Self::FileGone => false,
+            Self::Refused { .. } | Self::NoConnection | Self::FileGone | Self::InDoubt => false,
         }
     }
 }

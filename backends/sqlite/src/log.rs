@@ -65,7 +65,6 @@ pub(crate) fn checkpoint(connection: &Connection) {
     // The first commit in the new log cuts off what it has more than its limit. The rest stays: on a disk that is
     // full it is the room in which an init can be written that makes room.
     let _ = count(connection);
-    PAGES.take();
 }
 
 /// Raises the number. By the clock, so that the number of a database that SQLite itself has restored from a backup
@@ -74,7 +73,10 @@ pub(crate) fn count(connection: &Connection) -> rusqlite::Result<()> {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let now = i64::try_from(now.as_micros()).unwrap_or_default();
     let mut update = connection.prepare_cached("UPDATE checkpoints SET number = max(number + 1, ?1)")?;
-    update.execute([now]).map(drop)
+    let counted = update.execute([now]).map(drop);
+    // It leaves nothing more to do.
+    PAGES.take();
+    counted
 }
 
 /// Which database it is, and the number of its last checkpoint.
@@ -88,6 +90,10 @@ impl Mark {
     pub(crate) fn of(connection: &Connection) -> rusqlite::Result<Self> {
         let mut select = connection.prepare_cached("SELECT database, number FROM checkpoints")?;
         select.query_row([], |row| Ok(Self { database: row.get(0)?, number: row.get(1)? }))
+    }
+
+    pub(crate) fn is_of_the_database_of(self, other: Self) -> bool {
+        self.database == other.database
     }
 
     /// Whether a checkpoint can have led from `before` to this, when the log says `latest`, if it can be read.

@@ -116,40 +116,16 @@ pub(crate) enum Look {
 
 impl OpenFile {
     /// The file at this path, shared by all who have it open; `None` while another that was there is in use.
-    pub(crate) fn share(
-        path: &Path,
-        identity: Identity,
-        without_log: bool,
-        store: &Weak<dyn CloseIdle>,
-    ) -> Option<Arc<Self>> {
-        // As SQLite does it, which follows links before it appends to the name.
-        let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        let beside = |ending| {
-            let mut path = real.clone().into_os_string();
-            path.push(ending);
-            PathBuf::from(path)
-        };
-        let (log, memory) = (beside("-wal"), beside("-shm"));
-        Self::close_others(&log, identity);
+    pub(crate) fn share(path: &Path, identity: Identity, store: &Weak<dyn CloseIdle>) -> Option<Arc<Self>> {
+        let new = Self::new(path, identity, false);
+        Self::close_others(&new.log, identity);
         let mut files = OPEN_FILES.lock();
         files.retain(|file| file.strong_count() > 0);
-        let file = match files.iter().filter_map(Weak::upgrade).find(|file| file.is_at(&log, without_log)) {
+        let file = match files.iter().filter_map(Weak::upgrade).find(|file| file.log == new.log) {
             Some(file) if file.is_gone() || file.identity != identity => return None,
             Some(file) => file,
             None => {
-                let written = fs::metadata(path).ok().map(|metadata| written(&metadata));
-                let seen = Seen { looked: Instant::now(), written, mark: None, beside: None, holders: 0 };
-                let new = Arc::new(Self {
-                    path: path.to_owned(),
-                    log,
-                    memory,
-                    identity,
-                    gone: AtomicBool::new(false),
-                    without_log,
-                    is_written: AtomicBool::new(false),
-                    seen: Mutex::new(seen),
-                    stores: Mutex::default(),
-                });
+                let new = Arc::new(new);
                 files.push(Arc::downgrade(&new));
                 new
             }
@@ -163,8 +139,33 @@ impl OpenFile {
         Some(file)
     }
 
-    fn is_at(&self, log: &Path, without_log: bool) -> bool {
-        self.log == log && self.without_log == without_log
+    /// The same file for one connection that reads it as it is, without a log. SQLite shares nothing of that, so each
+    /// sees for itself that somebody has begun to write.
+    pub(crate) fn without_log(path: &Path, identity: Identity) -> Arc<Self> {
+        Arc::new(Self::new(path, identity, true))
+    }
+
+    fn new(path: &Path, identity: Identity, without_log: bool) -> Self {
+        // As SQLite does it, which follows links before it appends to the name.
+        let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let beside = |ending| {
+            let mut path = real.clone().into_os_string();
+            path.push(ending);
+            PathBuf::from(path)
+        };
+        let written = fs::metadata(path).ok().map(|metadata| written(&metadata));
+        let seen = Seen { looked: Instant::now(), written, mark: None, beside: None, holders: 0 };
+        Self {
+            path: path.to_owned(),
+            log: beside("-wal"),
+            memory: beside("-shm"),
+            identity,
+            gone: AtomicBool::new(false),
+            without_log,
+            is_written: AtomicBool::new(false),
+            seen: Mutex::new(seen),
+            stores: Mutex::default(),
+        }
     }
 
     /// Closes what is idle on any other file than this.
@@ -269,6 +270,12 @@ impl OpenFile {
             false if self.without_log => Found::Gone(Lost::Memory),
             false => Found::Written,
         }
+    }
+
+    /// Removes the log that was found beside the file, and belongs to another one.
+    pub(crate) fn abandon_with_log(&self) {
+        self.seen.lock().beside = Some((Identity::of(&self.log), Identity::of(&self.memory)));
+        self.abandon(Lost::Database);
     }
 
     /// From now on nobody uses what is open. Closes what is idle, in all stores of the process, and removes what

@@ -58,7 +58,7 @@ impl SqliteStore {
         })
     }
 
-    fn deadline(&self) -> Instant {
+    pub(crate) fn deadline(&self) -> Instant {
         Instant::now() + self.timeout
     }
 }

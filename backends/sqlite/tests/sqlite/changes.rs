@@ -2,10 +2,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use flagstore_core::{CacheMode, CachingStoreWrapper, ChangeSource, FeatureStore, Kind};
+use flagstore_core::{AllData, CacheMode, CachingStoreWrapper, ChangeSource, FeatureStore, Kind};
 use flagstore_sqlite::SqliteStore;
 
-use crate::{Folder, delete, eventually, flag, upsert};
+use crate::{Folder, delete, eventually, flag, upsert, version};
 
 const INTERVAL: Duration = Duration::from_millis(2);
 
@@ -46,6 +46,32 @@ fn the_watch_goes_on_with_a_file_that_is_created_anew() {
     });
     upsert(&other, 8).unwrap();
     eventually(|| cached_version(&cached) == Some(8));
+}
+
+/// A watch sees first that the file is gone. The next call says so all the same, and nothing that is cached passes for
+/// deleted: the cache fills the file that is there then.
+#[cfg(unix)]
+#[test]
+fn what_the_watch_finds_lost_is_lost_for_all() {
+    let folder = Folder::new();
+    let store = folder.store();
+    let changes = store.changes(INTERVAL);
+    let cached = CachingStoreWrapper::builder(store)
+        .mode(CacheMode::Forever)
+        .poll_interval(INTERVAL)
+        .changes(changes)
+        .build()
+        .unwrap();
+    cached.init(&AllData::new().with(Kind::FEATURES, [("dark-mode", flag(1))])).unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    let _listener = cached.status_provider().add_listener(move |status| tell.send(status).unwrap());
+    delete(&folder.path());
+    eventually(|| {
+        assert_eq!(cached_version(&cached), Some(1));
+        told.try_recv().is_ok_and(|status| !status.available)
+    });
+    assert!(told.recv_timeout(Duration::from_secs(30)).unwrap().available);
+    assert_eq!(version(&folder.store()), Some(1));
 }
 
 /// Each change of others is reported, and after the end of the watch nothing at all.

@@ -94,6 +94,15 @@ fn configure_that_fails_is_named() {
     assert_kind(store.build(), ErrorKind::Config, "build: configure: ");
 }
 
+/// What it says to SQLite may hold a key, and is not shown.
+#[test]
+fn configure_that_fails_shows_no_secret() {
+    let wrong = "PRAGMA key = x'not-hexadecimal-s3cret' s3cret";
+    let store = SqliteStore::in_memory().configure(move |connection| connection.execute_batch(wrong));
+    let error = store.build().unwrap_err();
+    assert!(!format!("{error} {error:?}").contains("s3cret"), "{error:?}");
+}
+
 /// A store in memory does all that one in a file does, and shares nothing.
 #[test]
 fn in_memory_stores_are_separate() {

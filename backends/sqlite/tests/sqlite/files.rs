@@ -73,6 +73,20 @@ fn removed_shared_memory_costs_nothing() {
     assert_eq!(version(&folder.store()), Some(2));
 }
 
+/// A write that finds it gone is in the log, and nobody knows whether others will see it: it may have happened.
+#[cfg(unix)]
+#[test]
+fn a_write_without_shared_memory_is_in_doubt() {
+    let folder = Folder::new();
+    let store = folder.store();
+    upsert(&store, 1).unwrap();
+    fs::remove_file(beside(&folder, "-shm")).unwrap();
+    // Not each write looks for it.
+    let (version, error) = (2..).find_map(|version| Some((version, upsert(&store, version).err()?))).unwrap();
+    assert_kind(Err::<(), _>(error), ErrorKind::Timeout, "-shm");
+    assert_eq!(crate::version(&store), Some(version));
+}
+
 /// A copy that is written over the open file, its log removed: what the copy holds is what there is.
 #[cfg(unix)]
 #[test]
@@ -261,4 +275,28 @@ fn replaced_with_the_log_left_behind() {
     assert_eq!(version(&store), Some(7));
     assert_eq!(store.get_all(&Kind::FEATURES).unwrap().by_key.len(), 1);
     delete(&folder.path());
+}
+
+/// A log that was left behind is not applied to a file that took the place of its own, by whoever comes first either.
+#[test]
+fn a_log_of_another_file_is_not_applied() {
+    for (old, new) in [(100, 2000), (2000, 100), (100, 100)] {
+        let (folder, source, place) = (Folder::new(), Folder::new(), Folder::new());
+        let store = folder.store();
+        store.init(&flags(old, 1)).unwrap();
+        upsert(&store, 1).unwrap();
+        fs::copy(beside(&folder, "-wal"), beside(&place, "-wal")).unwrap();
+        let other = source.store();
+        other.init(&flags(new, 7)).unwrap();
+        upsert(&other, 7).unwrap();
+        drop(other);
+        fs::copy(source.path(), place.path()).unwrap();
+
+        let store = place.store();
+        assert_eq!(version(&store), Some(7));
+        assert_eq!(store.get_all(&Kind::FEATURES).unwrap().by_key.len(), new + 1);
+        upsert(&store, 8).unwrap();
+        drop(store);
+        assert_eq!(version(&place.store()), Some(8));
+    }
 }

@@ -32,6 +32,21 @@ fn a_writer_does_not_block_readers() {
     assert_eq!(version(&store), Some(2));
 }
 
+/// A read has nothing to write, whatever its thread has written before: it would wait for whoever writes.
+#[test]
+fn a_read_writes_nothing() {
+    let folder = Folder::new();
+    let number =
+        || folder.other().query_row("SELECT number FROM checkpoints", [], |row| row.get::<_, i64>(0));
+    let store = folder.store();
+    for version in 1..3 {
+        upsert(&store, version).unwrap();
+        let before = number().unwrap();
+        assert_eq!(crate::version(&store), Some(version));
+        assert_eq!(number().unwrap(), before);
+    }
+}
+
 /// Writes go on beside a read that is half-way, and the read sees the data of before.
 #[test]
 fn a_reader_does_not_block_the_writer() {
