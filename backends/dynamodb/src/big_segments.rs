@@ -82,7 +82,9 @@ impl BigSegmentUpdates for DynamoDbStore {
 
     fn apply_patch(&self, patch: &BigSegmentPatch) -> Result<PatchOutcome, StoreError> {
         let patch = patch.clone();
-        self.run("apply_patch", self.timeout, |table, client| async move {
+        let is_long = patch.by_context().len() > CONTEXTS_PER_TRANSACTION;
+        let timeout = if is_long { self.init_timeout } else { self.timeout };
+        self.run("apply_patch", timeout, |table, client| async move {
             table.prove(&client).await?;
             let writer = Writer { table: &table.name, prefix: &table.prefix, patch: &patch };
             let contexts: Vec<_> = patch.by_context().into_iter().collect();

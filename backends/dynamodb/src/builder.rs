@@ -10,7 +10,7 @@ use flagstore_core::{Bridge, StoreError};
 use tokio::sync::OnceCell;
 
 use crate::DynamoDbStore;
-use crate::client::Settings;
+use crate::client::{Settings, endpoint_of};
 use crate::connection::Connection;
 use crate::deadline::sooner;
 use crate::error::STORE;
@@ -131,8 +131,8 @@ impl DynamoDbStoreBuilder {
         Self { connect_timeout: Some(connect_timeout), ..self }
     }
 
-    /// Sets the deadline of `init`, which writes all the data. Until then it repeats what is throttled or
-    /// left unprocessed. Defaults to 30 seconds.
+    /// Sets the deadline of `init`, which writes all the data, and of a patch of Big Segments that takes more than one
+    /// transaction. Until then an init repeats what is throttled or left unprocessed. Defaults to 30 seconds.
     pub fn init_timeout(self, init_timeout: Duration) -> Self {
         Self { init_timeout, ..self }
     }
@@ -225,10 +225,7 @@ impl DynamoDbStoreBuilder {
                 .clone()
                 .or_else(|| region_of(&self.table).map(str::to_owned))
                 .or_else(|| from_config(|config| config.region().map(ToString::to_string))),
-            endpoint: self
-                .endpoint
-                .clone()
-                .or_else(|| from_config(|config| config.endpoint_url().map(str::to_owned))),
+            endpoint: self.endpoint.clone().or_else(|| from_config(endpoint_of)),
             timeouts: timeouts(attempt, self.timeout),
             credentials_provider: self.credentials_provider,
             max_attempts,
@@ -282,8 +279,8 @@ impl DynamoDbStoreBuilder {
         {
             return wrong("client", "has not the region that is in the table's ARN");
         }
-        let of_config = self.sdk_config.as_ref().and_then(SdkConfig::endpoint_url);
-        if self.endpoint.is_none() && of_config.is_some_and(|endpoint| !is_endpoint(endpoint)) {
+        let of_config = self.sdk_config.as_ref().and_then(endpoint_of);
+        if self.endpoint.is_none() && of_config.is_some_and(|endpoint| !is_endpoint(&endpoint)) {
             return wrong(
                 "sdk_config",
                 "its endpoint must be a URL such as http://localhost:8000, without user or password",

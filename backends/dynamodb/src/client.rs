@@ -5,16 +5,12 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::retry::{RetryConfig, RetryPartition};
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Builder, IdentityCache, SharedCredentialsProvider};
-use std::time::Duration;
+use aws_types::service_config::ServiceConfigKey;
 
 use crate::error::Failure;
 use crate::http::{HAS_TLS, Http};
 use crate::identity::Identity;
-
-/// Between two attempts: doubled each time, and a random part of it. The SDK's default of a second is as long
-/// as an evaluation may take in all.
-const FIRST_BACKOFF: Duration = Duration::from_millis(50);
-const LONGEST_BACKOFF: Duration = Duration::from_secs(1);
+use crate::pace::{FIRST_BACKOFF, LONGEST_BACKOFF};
 
 /// What the builder was told. `None` leaves it to the `SdkConfig` or the environment.
 pub(crate) struct Settings {
@@ -39,7 +35,7 @@ impl Settings {
         };
         let mut builder = Builder::from(config);
         if self.sdk_config.as_ref().is_none_or(|config| config.http_client().is_none()) {
-            let endpoint = self.endpoint.as_deref().or(config.endpoint_url());
+            let endpoint = self.endpoint.clone().or_else(|| endpoint_of(config));
             if !HAS_TLS && !endpoint.is_some_and(|endpoint| endpoint.starts_with("http://")) {
                 return Err(Failure::NoTls);
             }
@@ -98,6 +94,18 @@ impl Settings {
         }
         loader.load().await
     }
+}
+
+/// The endpoint that the SDK takes out of this for DynamoDB: that of the application, or else that of the environment
+/// or profile for DynamoDB alone, or else theirs for all services.
+pub(crate) fn endpoint_of(config: &SdkConfig) -> Option<String> {
+    let for_all = || config.endpoint_url().map(str::to_owned);
+    if config.get_origin("endpoint_url").is_client_config() {
+        return for_all();
+    }
+    let key = ServiceConfigKey::builder().service_id("DynamoDB");
+    let key = key.env("AWS_ENDPOINT_URL").profile("endpoint_url").build().ok()?;
+    config.service_config().and_then(|of_services| of_services.load_config(key)).or_else(for_all)
 }
 
 /// Pinned, so that the SDK's next version does not change what the store does.

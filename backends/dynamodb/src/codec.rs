@@ -48,7 +48,12 @@ pub(crate) fn is_row_of(item: &Item, row: &Row) -> bool {
 
 /// Whether the table can have a row under these keys. Elsewhere nothing can be stored, so nothing is.
 pub(crate) fn can_be_stored_under(namespace: &str, key: &str) -> bool {
-    (1..=LONGEST_NAMESPACE).contains(&namespace.len()) && (1..=LONGEST_KEY).contains(&key.len())
+    can_be_namespace(namespace) && (1..=LONGEST_KEY).contains(&key.len())
+}
+
+/// Whether the table can have any row in this namespace.
+pub(crate) fn can_be_namespace(namespace: &str) -> bool {
+    (1..=LONGEST_NAMESPACE).contains(&namespace.len())
 }
 
 /// Whether the table can hold the item under these keys: by the size that everyone computes, and a little more.

@@ -174,20 +174,33 @@ struct Preparation {
 impl Preparation {
     async fn run(self) {
         let (client, mut identity) = self.connect().await;
+        let mut more = SHORTEST_PAUSE;
         loop {
             let begun = Instant::now();
             let loaded = in_time(identity.load()).await.unwrap_or_else(|| {
                 Err(Failure::NoCredentials(self.settings.source(), format!("no answer in {LONGEST_LOAD:?}")))
             });
+            let loaded = loaded.and_then(|expiry| match is_valid(expiry) {
+                true => Ok(expiry),
+                false => Err(Failure::NoCredentials(
+                    self.settings.source(),
+                    "what it gives has expired already: renew it, or set this machine's clock".to_owned(),
+                )),
+            });
             let pause = pause_after(begun);
             match loaded {
                 Ok(expiry) => {
+                    more = SHORTEST_PAUSE;
                     self.state.send_replace(State::Ready(client.clone(), expiry));
                     tokio::time::sleep(pause).await;
                     self.until_due(identity::renewal_in(expiry).saturating_sub(pause)).await;
                 }
-                // Those that are held are as good as ever.
-                Err(_) if self.state.borrow().is_usable() => tokio::time::sleep(pause).await,
+                // Those that are held are as good as ever, so there is time: more each time.
+                Err(_) if self.state.borrow().is_usable() => {
+                    tokio::time::sleep(pause).await;
+                    self.until_due(more).await;
+                    more = LONGEST_PAUSE.min(2 * more);
+                }
                 Err(failure) => self.failed(failure, pause).await,
             }
         }

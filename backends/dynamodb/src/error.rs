@@ -118,6 +118,10 @@ pub(crate) enum Failure {
     )]
     Unfinished { left: usize, why: Option<Box<Self>> },
 
+    /// One request of an init, repeated until its deadline.
+    #[error("in vain until the init timeout: raise the table's capacity or init_timeout (the last was {0})")]
+    TooSlow(Box<Self>),
+
     #[error("a transaction of somebody else's has the item; try again ({0})")]
     Conflict(String),
 
@@ -153,6 +157,7 @@ impl Failure {
             Self::NoConnection(_) | Self::BadAnswer(_) | Self::Server(_) | Self::Raced => {
                 ErrorKind::Unavailable
             }
+            Self::TooSlow(last) => last.kind(),
             // The item's, not the database's.
             Self::Conflict(_) | Self::Other(_) => ErrorKind::Other,
         }

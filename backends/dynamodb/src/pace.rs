@@ -16,10 +16,11 @@ const GROWTH: f64 = 0.1;
 /// The part of a second that one request may cost once there is a rate, so that it does not wait long for its turn.
 const SHARE: f64 = 0.25;
 
-/// Before the first repetition; doubled each time.
-const FIRST_BACKOFF: Duration = Duration::from_millis(50);
+/// Before the first repetition, of which a random part; doubled each time. The SDK's default of a second is as long as
+/// an evaluation may take in all.
+pub(crate) const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 /// Capacity is counted by the second, so a longer pause gains nothing.
-const LONGEST_BACKOFF: Duration = Duration::from_secs(1);
+pub(crate) const LONGEST_BACKOFF: Duration = Duration::from_secs(1);
 
 /// How much may be sent, and when.
 ///
@@ -138,12 +139,9 @@ impl Backoff {
         pause
     }
 
-    /// Fails if that is beyond the deadline: with how much is left, and why.
-    pub(crate) fn check(&self, until: Instant, left: usize, why: Option<&Failure>) -> Result<(), Failure> {
-        if until < self.deadline {
-            return Ok(());
-        }
-        Err(Failure::Unfinished { left, why: why.map(|why| Box::new(why.clone())) })
+    /// Whether there is time until then.
+    pub(crate) fn has_time(&self, until: Instant) -> bool {
+        until < self.deadline
     }
 
     /// Repeats a request while it is throttled, and so many times in all if it fails in a way that passes.
@@ -162,7 +160,9 @@ impl Backoff {
                 result => return result,
             };
             let pause = self.pause();
-            self.check(Instant::now() + pause, 1, Some(&failure))?;
+            if !self.has_time(Instant::now() + pause) {
+                return Err(Failure::TooSlow(Box::new(failure)));
+            }
             tokio::time::sleep(pause).await;
         }
     }

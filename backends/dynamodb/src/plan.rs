@@ -38,7 +38,10 @@ impl Plan {
                 }
                 given.insert((Arc::clone(&namespace), key.to_owned()), item.clone());
             }
-            namespaces.push(namespace);
+            // In one that is too long there is nothing.
+            if codec::can_be_namespace(&namespace) {
+                namespaces.push(namespace);
+            }
         }
         let levels = all_data.dependency_levels().into_iter().map(|level| {
             let level = level.into_iter().map(|(kind, key, item)| (namespace(kind), key, item));

@@ -123,11 +123,7 @@ impl FeatureStoreCore for DynamoDbStore {
             // others write meanwhile may count as before or as after this init.
             let is_marked = writer.is_marked().await?;
             writer.compare(&mut plan).await?;
-            let (puts, left_over) = plan.changes();
-            // In this order, whoever sees a flag sees what it refers to, and whoever sees the mark sees it all.
-            writer.put_in_order(puts).await?;
-            writer.delete(left_over).await?;
-            if is_marked { Ok(()) } else { writer.mark_initialized().await }
+            writer.carry_out(plan, is_marked).await
         })?;
         match too_large {
             none if none.is_empty() => Ok(()),
@@ -153,6 +149,9 @@ impl FeatureStoreCore for DynamoDbStore {
 
     fn get_all(&self, kind: &Kind) -> Result<Items, StoreError> {
         let (namespace, kind) = (self.table.namespace(kind), kind.clone());
+        if !codec::can_be_namespace(&namespace) {
+            return Ok(Items::default());
+        }
         self.run("get_all", self.timeout, |table, client| async move {
             let query = table.rows_in(&client, namespace).consistent_read(table.consistent_reads);
             let mut items = Items::default();

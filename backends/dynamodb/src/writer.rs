@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::BuildError;
 use aws_sdk_dynamodb::types::{AttributeValue, DeleteRequest, PutRequest, WriteRequest};
-use flagstore_core::Item;
+use flagstore_core::{ErrorKind, Item};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep_until, timeout_at};
 
 use crate::codec::{self, Row};
+use crate::doubt::Doubt;
 use crate::error::Failure;
 use crate::pace::{Backoff, Pace, Turn};
 use crate::plan::{Plan, RowKey};
@@ -31,6 +32,8 @@ pub(crate) struct Writer {
     backoff: Backoff,
     /// How often in a row it was not a throttling.
     failures: u32,
+    /// Whether anything was written, or sent and not answered.
+    may_have_written: bool,
 }
 
 /// One write of a batch.
@@ -47,12 +50,13 @@ struct Sent {
     /// What is not written.
     left: Vec<Write>,
     failure: Option<Failure>,
+    may_have_written: bool,
 }
 
 impl Writer {
     pub(crate) fn new(table: Arc<Table>, client: Client, deadline: Instant) -> Self {
         let pace = Pace::new(table.init_concurrency);
-        Self { table, client, pace, backoff: Backoff::until(deadline), failures: 0 }
+        Self { table, client, pace, backoff: Backoff::until(deadline), failures: 0, may_have_written: false }
     }
 
     /// Whether the store is marked as initialized, if the table has the shape that it needs.
@@ -96,26 +100,37 @@ impl Writer {
         }
     }
 
-    /// Puts one level after the other.
-    pub(crate) async fn put_in_order(&mut self, levels: Vec<Vec<(RowKey, Item)>>) -> Result<(), Failure> {
-        for level in levels {
+    /// Writes what differs, in an order in which whoever sees a flag sees what it refers to, and whoever sees the mark
+    /// sees it all.
+    pub(crate) async fn carry_out(&mut self, plan: Plan, is_marked: bool) -> Result<(), Failure> {
+        let written = self.write_in_order(plan, is_marked).await;
+        written.map_err(|failure| match failure.kind() {
+            // Which would say that nothing was written, or all but what is named.
+            ErrorKind::Unavailable if self.may_have_written => Failure::InDoubt(Box::new(failure)),
+            ErrorKind::TooLarge => Failure::Other(failure.to_string()),
+            _ => failure,
+        })
+    }
+
+    async fn write_in_order(&mut self, plan: Plan, is_marked: bool) -> Result<(), Failure> {
+        let (puts, left_over) = plan.changes();
+        for level in puts {
             self.write(level.into_iter().map(|(key, item)| Write::Put(key, item)).collect()).await?;
         }
-        Ok(())
+        self.write(left_over.into_iter().map(Write::Delete).collect()).await?;
+        if is_marked { Ok(()) } else { self.mark_initialized().await }
     }
 
-    pub(crate) async fn delete(&mut self, keys: Vec<RowKey>) -> Result<(), Failure> {
-        self.write(keys.into_iter().map(Write::Delete).collect()).await
-    }
-
-    pub(crate) async fn mark_initialized(&self) -> Result<(), Failure> {
+    async fn mark_initialized(&self) -> Result<(), Failure> {
         let mark = schema::initialized(&self.table.prefix);
+        let doubt = Doubt::default();
         let put = self.backoff.clone().repeat(self.table.init_attempts, || {
             let put = self.client.put_item().table_name(&self.table.name);
-            let put = put.set_item(Some(codec::keys(&mark, &mark)));
-            async { Ok(put.customize().config_override(self.table.for_init()).send().await.map(drop)?) }
+            let put = put.set_item(Some(codec::keys(&mark, &mark))).customize();
+            let put = put.config_override(self.table.for_init()).interceptor(doubt.clone());
+            async { Ok(put.send().await.map(drop)?) }
         });
-        put.await
+        put.await.map_err(|failure| doubt.about(failure))
     }
 
     /// Writes all of it, in any order. What DynamoDB has no capacity for it throttles as a whole or returns as
@@ -133,7 +148,9 @@ impl Writer {
                     continue;
                 }
                 Some((_, Turn::At(time))) => {
-                    self.backoff.check(time, unwritten, last_failure.as_ref())?;
+                    if !self.backoff.has_time(time) {
+                        return Err(Failure::Unfinished { left: unwritten, why: last_failure.map(Box::new) });
+                    }
                     match timeout_at(time.into(), under_way.join_next()).await {
                         Ok(Some(sent)) => Some(sent),
                         Ok(None) => {
@@ -145,7 +162,8 @@ impl Writer {
                 }
             };
             let Some(sent) = sent else { return Ok(()) };
-            let Sent { writes, units, era, left, failure } = joined(sent)?;
+            let Sent { writes, units, era, left, failure, may_have_written } = joined(sent)?;
+            self.may_have_written |= may_have_written;
             unwritten -= writes - left.len();
             if left.is_empty() {
                 self.pace.written(units);
@@ -191,21 +209,29 @@ impl Writer {
         let (table, client) = (Arc::clone(&self.table), self.client.clone());
         async move {
             let count = writes.len();
-            let (left, failure) = send(&table, &client, writes).await;
-            Sent { writes: count, units, era, left, failure }
+            let doubt = Doubt::default();
+            let (left, failure) = send(&table, &client, writes, &doubt).await;
+            let may_have_written = doubt.exists() || left.len() < count;
+            Sent { writes: count, units, era, left, failure, may_have_written }
         }
     }
 }
 
 /// Sends one batch. Returns what is not written, and why if it is all of it.
-async fn send(table: &Table, client: &Client, mut writes: Vec<Write>) -> (Vec<Write>, Option<Failure>) {
+async fn send(
+    table: &Table,
+    client: &Client,
+    mut writes: Vec<Write>,
+    doubt: &Doubt,
+) -> (Vec<Write>, Option<Failure>) {
     // Encoded only now, so that the first batches do not wait for the others.
     let requests = match writes.iter().map(Write::request).collect::<Result<Vec<_>, _>>() {
         Ok(requests) => requests,
         Err(error) => return (writes, Some(Failure::Other(error.to_string()))),
     };
     let batch = client.batch_write_item().request_items(&table.name, requests);
-    match batch.customize().config_override(table.for_init()).send().await {
+    let batch = batch.customize().config_override(table.for_init()).interceptor(doubt.clone());
+    match batch.send().await {
         Ok(written) => {
             let unprocessed = written.unprocessed_items.unwrap_or_default().into_values().flatten();
             let unprocessed: HashSet<_> = unprocessed.filter_map(key_of).collect();

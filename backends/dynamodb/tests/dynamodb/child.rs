@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use flagstore_core::{FeatureStoreCore, Kind};
-use flagstore_dynamodb::{Bridge, DynamoDbStore};
+use flagstore_dynamodb::aws_sdk_dynamodb::config::BehaviorVersion;
+use flagstore_dynamodb::{Bridge, DynamoDbStore, DynamoDbStoreBuilder};
 use tokio::runtime::Builder;
 
 use crate::flags;
+use crate::support::plain_client::plain_client;
 use crate::support::{PATIENCE, Server};
 
 const TASK: &str = "FLAGSTORE_DYNAMODB_TASK";
@@ -20,6 +22,8 @@ const ENDPOINT: &str = "FLAGSTORE_DYNAMODB_TASK_ENDPOINT";
 pub(crate) enum Task {
     /// Gets an item through a store that was told nothing but its table.
     Get,
+    /// The same through an SdkConfig that was loaded from the environment.
+    GetByConfig,
     /// Gets an item with the default timeouts until it fails with the same error twice and at once, and says each
     /// error when it is a new one.
     GetOften,
@@ -50,12 +54,17 @@ pub(crate) fn run(task: Task, server: &Server, environment: &[(&str, &str)]) -> 
 pub(crate) fn work_if_asked() -> Option<ExitCode> {
     let asked = std::env::var(TASK).ok()?;
     let table = std::env::var(TABLE).unwrap();
-    match [Task::Get, Task::GetOften, Task::Threads]
+    match [Task::Get, Task::GetByConfig, Task::GetOften, Task::Threads]
         .into_iter()
         .find(|task| format!("{task:?}") == asked)
         .unwrap()
     {
-        Task::Get => get(&table),
+        Task::Get => get(DynamoDbStore::builder(&table)),
+        Task::GetByConfig => {
+            let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+            let loader = aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(plain_client());
+            get(DynamoDbStore::builder(&table).sdk_config(runtime.block_on(loader.load())));
+        }
         Task::GetOften => get_often(&table),
         Task::Threads => threads(&Server::at(&std::env::var(ENDPOINT).unwrap(), table)),
     }
@@ -66,8 +75,8 @@ fn say(said: impl fmt::Display) {
     println!("{said}");
 }
 
-fn get(table: &str) {
-    let store = DynamoDbStore::builder(table).timeout(PATIENCE).build().unwrap();
+fn get(builder: DynamoDbStoreBuilder) {
+    let store = builder.timeout(PATIENCE).build().unwrap();
     match store.get(&Kind::FEATURES, "a") {
         Ok(found) => say(format!("found {} in {store}", found.is_some())),
         Err(error) => say(format!("{:?} {error}", error.kind())),

@@ -18,6 +18,7 @@ cases![
     client_is_used_and_not_closed,
     timeout_bounds_a_ready_client,
     the_environment_is_used,
+    the_environments_endpoint_for_dynamodb_counts_in_an_sdk_config,
     a_password_in_the_environments_endpoint_is_not_shown,
     timeout_is_the_deadline_of_all_calls_but_init,
     init_timeout_is_the_deadline_of_init,
@@ -112,6 +113,22 @@ fn the_environment_is_used(server: &Server) {
         ],
     );
     assert_eq!(said.trim(), format!("found false in DynamoDB(us-east-1/{})", server.table));
+}
+
+/// An endpoint for DynamoDB alone counts more than one for all services, as it does for the SDK itself.
+fn the_environments_endpoint_for_dynamodb_counts_in_an_sdk_config(server: &Server) {
+    let said = child::run(
+        Task::GetByConfig,
+        server,
+        &[
+            ("AWS_REGION", "us-east-1"),
+            ("AWS_ENDPOINT_URL", "http://127.0.0.1:9"),
+            ("AWS_ENDPOINT_URL_DYNAMODB", &server.endpoint),
+            ("AWS_ACCESS_KEY_ID", SECRETS[0]),
+            ("AWS_SECRET_ACCESS_KEY", SECRETS[1]),
+        ],
+    );
+    assert_eq!(said.trim(), format!("found false in DynamoDB({}/{})", server.endpoint, server.table));
 }
 
 /// The builder and an SdkConfig refuse one; the environment is the SDK's to read.

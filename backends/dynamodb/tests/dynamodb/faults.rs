@@ -21,6 +21,8 @@ cases![
     an_init_of_deletes_ends_whole_with_unprocessed_writes,
     an_init_that_stays_unprocessed_ends_at_its_deadline,
     an_init_that_fails_does_not_mark_the_store,
+    an_init_that_may_have_written_is_a_timeout,
+    an_init_whose_reads_are_throttled_has_written_nothing,
     a_passing_fault_is_not_seen,
     a_lost_answer_of_an_applied_update_is_applied,
     a_lost_answer_of_a_stale_update_is_stale,
@@ -119,6 +121,34 @@ fn an_init_that_fails_does_not_mark_the_store(server: &Server) {
         assert_kind(behind.store().init(&flags(100, 1, 10)), ErrorKind::Unavailable, "not allowed");
         assert!(!server.store().is_initialized().unwrap());
     }
+}
+
+/// Whether an answer was lost, or one request was refused after others had been taken.
+fn an_init_that_may_have_written_is_a_timeout(server: &Server) {
+    let refused = || Do::fail(400, "AccessDeniedException");
+    for failing in ["BatchWriteItem", "PutItem"] {
+        for (lost, says) in [(true, "may have happened"), (false, "not allowed")] {
+            let (_proxy, behind) = server.anew().behind(move |request| match &*request.operation {
+                operation if operation == failing && lost => Do::LoseAnswer,
+                operation if operation == failing && (request.nth > 0 || failing == "PutItem") => refused(),
+                _ => Do::Forward,
+            });
+            let builder = behind.builder().timeout(PATIENCE).attempt_timeout(PATIENCE);
+            let store = builder.max_attempts(1).init_concurrency(1).build().unwrap();
+            assert_kind(store.init(&flags(60, 1, 10)), ErrorKind::Timeout, says);
+        }
+    }
+}
+
+/// It says so, and nothing of writes.
+fn an_init_whose_reads_are_throttled_has_written_nothing(server: &Server) {
+    let (_proxy, behind) = server.behind(|request| match &*request.operation {
+        "Query" => Do::throttle(),
+        _ => Do::Forward,
+    });
+    let store = behind.builder().init_timeout(Duration::from_secs(1)).build().unwrap();
+    let error = store.init(&flags(1, 1, 10));
+    assert_kind(error, ErrorKind::Unavailable, "in vain until the init timeout: raise the table's capacity");
 }
 
 /// Each fault once, which the SDK gets over by itself.

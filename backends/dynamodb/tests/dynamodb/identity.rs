@@ -25,6 +25,8 @@ cases![
     slow_credentials_of_a_ready_client_are_there_in_the_end,
     credentials_are_renewed_while_the_old_ones_still_hold,
     a_renewal_that_fails_is_tried_again_while_the_old_ones_still_hold,
+    a_renewal_that_goes_on_failing_is_tried_less_often,
+    credentials_that_have_expired_already_are_named,
     credentials_that_expired_are_waited_for,
     a_wrapper_gets_over_slow_credentials,
     a_source_that_fails_is_named_at_once_and_asked_again,
@@ -179,6 +181,40 @@ fn a_renewal_that_fails_is_tried_again_while_the_old_ones_still_hold(server: &Se
         assert!(Instant::now() < deadline, "no renewal");
         assert_eq!(store.get(&Kind::FEATURES, "a").unwrap(), None);
     }
+}
+
+/// While the old ones hold there is time, and a source in trouble is not asked ten times a second by everyone.
+fn a_renewal_that_goes_on_failing_is_tried_less_often(server: &Server) {
+    let source = Source::that_takes(Duration::ZERO)
+        // Due for renewal at once.
+        .valid_for(Duration::from_secs(60))
+        .failing(|load| load > 0);
+    let store = store(server, &source);
+    assert_eq!(store.get(&Kind::FEATURES, "a").unwrap(), None);
+    let loads_after = |loads| {
+        let deadline = Instant::now() + PATIENCE;
+        while source.loads() < loads {
+            assert!(Instant::now() < deadline, "no renewal");
+            thread::yield_now();
+        }
+        Instant::now()
+    };
+    let second = loads_after(2);
+    // After 0.1 and 0.1 s, 0.1 and 0.2 s, 0.1 and 0.4 s.
+    assert!(loads_after(5) - second > Duration::from_millis(900));
+    assert_eq!(store.get(&Kind::FEATURES, "a").unwrap(), None);
+}
+
+/// By a source that gives old ones, or a clock that is wrong. It is asked again for the next call, and for none else.
+fn credentials_that_have_expired_already_are_named(server: &Server) {
+    let source = Source::that_takes(Duration::ZERO).valid_for(Duration::ZERO);
+    let store = store(server, &source);
+    let says = "what it gives has expired already";
+    assert_kind(store.get(&Kind::FEATURES, "a"), ErrorKind::Unavailable, says);
+    let loads = source.loads();
+    thread::sleep(Duration::from_millis(500));
+    assert!(source.loads() <= loads + 1, "{} loads, and nobody wants them", source.loads());
+    assert_kind(store.get(&Kind::FEATURES, "a"), ErrorKind::Unavailable, says);
 }
 
 /// Such as after the machine slept. They are never used.

@@ -14,6 +14,7 @@ cases![
     batches_are_full_and_no_key_is_twice_in_one,
     nothing_is_still_the_mark,
     what_is_too_large_is_reported_and_its_old_version_stays,
+    a_kind_that_no_table_can_have_is_empty,
     all_that_is_stored_is_read_before_anything_is_written,
     an_unchanged_init_writes_nothing,
     an_unchanged_init_costs_no_write_units,
@@ -41,6 +42,17 @@ fn keys(request: &Request) -> Vec<(String, String, String)> {
 
 fn with_prerequisite(key: &str) -> Item {
     Item::parse(format!(r#"{{"version":1,"prerequisites":[{{"key":"{key}","variation":0}}]}}"#)).unwrap()
+}
+
+/// Its name is longer than a partition key may be. So nothing of it is stored, and all else is.
+fn a_kind_that_no_table_can_have_is_empty(server: &Server) {
+    let (store, kind) = (server.store(), Kind::new("k".repeat(3000)));
+    let data = flags(2, 1, 10).with(kind.clone(), [("a", flag(1))]);
+    let error = store.init(&data).unwrap_err();
+    assert_eq!((error.kind(), error.items()), (ErrorKind::TooLarge, &[(kind.clone(), "a".to_owned())][..]));
+    assert_eq!(store.get_all(&Kind::FEATURES).unwrap().by_key.len(), 2);
+    assert_eq!(store.get_all(&kind).unwrap().by_key.len(), 0);
+    assert_eq!(store.get(&kind, "a").unwrap(), None);
 }
 
 /// Segments, flags without prerequisites, their dependents, left-overs, mark; and all keys are read before the

@@ -160,7 +160,7 @@ fn the_reason_of_a_throttling_is_kept(server: &Server) {
                 assert!(error.to_string().contains("slow down"), "{error}");
                 assert_eq!(error.kind(), ErrorKind::Unavailable);
             }
-            assert_kind(store.init(&flags(1, 1, 1)), ErrorKind::Timeout, reason);
+            assert_kind(store.init(&flags(1, 1, 1)), ErrorKind::Unavailable, reason);
         }
     }
 }
