@@ -110,7 +110,8 @@ impl SqliteStoreBuilder {
         Self { timeout, ..self }
     }
 
-    /// Sets the deadline of `init`, which writes all the data. Defaults to 10 seconds.
+    /// Sets the deadline of `init`, which writes all the data. When it has, the log is moved into the file, for which
+    /// there is no deadline but the disk's own time. Defaults to 10 seconds.
     pub fn init_timeout(self, init_timeout: Duration) -> Self {
         Self { init_timeout, ..self }
     }

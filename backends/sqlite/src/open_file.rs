@@ -32,6 +32,9 @@ pub(crate) fn create(path: &Path, mode: u32) {
     // Others in this process wait with opening it: a file that is closed loses the locks of the whole process.
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _until_it_is_closed = ONE_AT_A_TIME.lock();
+    // A link may lead to where nothing is yet, and then that is what SQLite creates.
+    let target = fs::read_link(path).ok().map(|target| path.with_file_name("").join(target));
+    let path = target.as_deref().unwrap_or(path);
     let mut options = fs::OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]

@@ -207,6 +207,11 @@ fn file_mode_is_that_of_new_files() {
         }
     }
     let folder = Folder::new();
+    let target = folder.0.path().join("elsewhere.db");
+    std::os::unix::fs::symlink("elsewhere.db", folder.path()).unwrap();
+    drop(folder.store());
+    assert_eq!(mode(&target), 0o600, "where a link leads to");
+    let folder = Folder::new();
     fs::write(folder.path(), "").unwrap();
     set_mode(&folder.path(), 0o644);
     drop(folder.store());
