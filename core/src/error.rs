@@ -1,8 +1,11 @@
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::{Kind, Shown};
+
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A store's failure: what kind it is of, which store, during what operation, about which items, and why.
 ///
@@ -77,6 +80,19 @@ impl StoreError {
     /// A wrong value of the configuration's `field`.
     pub fn config(store: &'static str, field: &str, reason: impl fmt::Display) -> Self {
         Self::new(ErrorKind::Config, store, "build", format!("{field}: {reason}"))
+    }
+
+    /// Refuses a timeout of the configuration's `field` that is zero, or longer than a day: longer than anyone waits
+    /// for a flag, and short enough to keep sums of times in range.
+    ///
+    /// # Errors
+    ///
+    /// [`Config`](ErrorKind::Config).
+    pub fn check_timeout(store: &'static str, field: &str, timeout: Duration) -> Result<(), Self> {
+        if timeout.is_zero() || timeout > LONGEST_TIMEOUT {
+            return Err(Self::config(store, field, "must be longer than zero, and a day at most"));
+        }
+        Ok(())
     }
 
     /// The same failure, and that it is about these items.
@@ -207,5 +223,11 @@ mod tests {
         let error = StoreError::config("sqlite", "timeout", "must be longer than zero");
         assert_eq!(error.kind(), ErrorKind::Config);
         assert_eq!(error.to_string(), "sqlite: build: timeout: must be longer than zero");
+        let check = |timeout| StoreError::check_timeout("sqlite", "timeout", timeout);
+        for wrong in [Duration::ZERO, LONGEST_TIMEOUT + Duration::from_nanos(1), Duration::MAX] {
+            let error = check(wrong).unwrap_err().to_string();
+            assert_eq!(error, "sqlite: build: timeout: must be longer than zero, and a day at most");
+        }
+        assert!(check(LONGEST_TIMEOUT).is_ok() && check(Duration::from_nanos(1)).is_ok());
     }
 }

@@ -16,9 +16,6 @@ use crate::deadline::sooner;
 use crate::error::STORE;
 use crate::table::Table;
 
-/// Longer than anyone waits for a flag. It keeps sums of times in range.
-const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
-
 /// Leaves room in a namespace for the kind.
 const LONGEST_PREFIX: usize = 1024;
 
@@ -300,9 +297,7 @@ impl DynamoDbStoreBuilder {
             ("init_timeout", Some(self.init_timeout)),
         ];
         for (field, timeout) in timeouts {
-            if timeout.is_some_and(|timeout| timeout.is_zero() || timeout > LONGEST_TIMEOUT) {
-                return wrong(field, "must be longer than zero, and a day at most");
-            }
+            timeout.map_or(Ok(()), |timeout| StoreError::check_timeout(STORE, field, timeout))?;
         }
         if self.attempt_timeout.is_some_and(|attempt| attempt > self.timeout) {
             return wrong("attempt_timeout", "must not be longer than timeout");

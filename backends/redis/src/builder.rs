@@ -15,7 +15,7 @@ use crate::cluster::Cluster;
 use crate::connect::Connector;
 use crate::connections::Connections;
 use crate::credentials::{Credentials, Source};
-use crate::error::wrong;
+use crate::error::{STORE, wrong};
 use crate::injected::{InjectedPool, TakeOut};
 use crate::pool::{Limits, Pool};
 use crate::schema::Keys;
@@ -23,9 +23,6 @@ use crate::store::RedisStore;
 use crate::tls::Tls;
 
 const DEFAULT_URL: &str = "redis://localhost:6379";
-
-/// Longer than anyone waits for a flag. It keeps sums of times in range.
-const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Configures a [`RedisStore`].
 ///
@@ -316,9 +313,7 @@ impl RedisStoreBuilder {
             ("max_lifetime", self.max_lifetime),
             ("keepalive", self.keepalive),
         ] {
-            if timeout.is_some_and(|timeout| timeout.is_zero() || timeout > LONGEST_TIMEOUT) {
-                return Err(wrong(field, "must be longer than zero, and a day at most"));
-            }
+            timeout.map_or(Ok(()), |timeout| StoreError::check_timeout(STORE, field, timeout))?;
         }
         if self.pool_size == Some(0) {
             return Err(wrong("pool_size", "must be at least 1"));

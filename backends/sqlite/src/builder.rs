@@ -11,9 +11,6 @@ use crate::connections::Connections;
 use crate::error::{Failure, STORE};
 use crate::{SqliteStore, library};
 
-/// Longer than anyone waits for a flag. It keeps sums of times and SQLite's milliseconds in range.
-const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
-
 /// Configures a [`SqliteStore`].
 ///
 /// ```
@@ -190,8 +187,8 @@ impl SqliteStoreBuilder {
     /// locked, or cannot be read or written.
     pub fn build(self) -> Result<SqliteStore, StoreError> {
         let Self { path, prefix, timeout, init_timeout, readers, synchronous, configure, .. } = self;
-        check_timeout("timeout", timeout)?;
-        check_timeout("init_timeout", init_timeout)?;
+        StoreError::check_timeout(STORE, "timeout", timeout)?;
+        StoreError::check_timeout(STORE, "init_timeout", init_timeout)?;
         if readers == 0 {
             return Err(StoreError::config(STORE, "readers", "must be at least 1"));
         }
@@ -223,13 +220,6 @@ impl SqliteStoreBuilder {
         connections.start(Instant::now() + timeout).map_err(while_building)?;
         Ok(SqliteStore { connections, location, prefix, timeout, init_timeout })
     }
-}
-
-fn check_timeout(field: &str, timeout: Duration) -> Result<(), StoreError> {
-    if timeout.is_zero() || timeout > LONGEST_TIMEOUT {
-        return Err(StoreError::config(STORE, field, "must be longer than zero, and a day at most"));
-    }
-    Ok(())
 }
 
 fn checked_path(path: PathBuf) -> Result<PathBuf, StoreError> {
