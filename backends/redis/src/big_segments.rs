@@ -7,6 +7,7 @@ use flagstore_core::{
 use redis::{Cmd, Pipeline, Value};
 
 use crate::RedisStore;
+use crate::connections::Pieces;
 use crate::error::Failure;
 use crate::session::{Session, answer};
 
@@ -16,13 +17,15 @@ const ROUNDS: usize = 5;
 impl BigSegmentStore for RedisStore {
     fn get_metadata(&self) -> Result<Option<UnixMillis>, StoreError> {
         let key = self.keys.synchronized_on();
-        let stored = self.get_text(&key).and_then(|stored| stored.map(|time| time_of(&time)).transpose());
+        let stored = self
+            .get_text(&key, self.deadline())
+            .and_then(|stored| stored.map(|time| time_of(&time)).transpose());
         stored.map_err(|failure| failure.during("get_metadata"))
     }
 
     fn get_membership(&self, context_hash: &str) -> Result<Option<BigSegmentMembership>, StoreError> {
         let sets = [self.keys.included(context_hash), self.keys.excluded(context_hash)];
-        let deadline = Instant::now() + self.timeout;
+        let deadline = self.deadline();
         // One round trip, and one moment: no reader sees half a patch.
         let at_once = self.connections.are_together(self.keys.prefix()).then(|| {
             let mut transaction = redis::pipe();
@@ -53,7 +56,7 @@ impl BigSegmentStore for RedisStore {
 
 impl BigSegmentUpdates for RedisStore {
     fn get_version(&self) -> Result<String, StoreError> {
-        let version = self.get_text(&self.keys.cursor());
+        let version = self.get_text(&self.keys.cursor(), self.deadline());
         Ok(version.map_err(|failure| failure.during("get_version"))?.unwrap_or_default())
     }
 
@@ -61,8 +64,7 @@ impl BigSegmentUpdates for RedisStore {
         let key = self.keys.synchronized_on();
         let mut set = redis::cmd("SET");
         set.arg(&key).arg(synchronized_on.0);
-        let deadline = Instant::now() + self.timeout;
-        let set = self.connections.write(&key, deadline, |session| session.query(&set));
+        let set = self.connections.write(&key, self.deadline(), |session| session.query(&set));
         set.map_err(|failure| failure.during("set_metadata"))
     }
 
@@ -74,7 +76,13 @@ impl BigSegmentUpdates for RedisStore {
                 write.add_command(command);
             }
             write.cmd("SET").arg(self.keys.cursor()).arg(&patch.version);
-            self.write_if_in_order(&self.keys.lock(), patch, &mut write)
+            let lock = self.keys.lock();
+            self.write_if_in_order(
+                &mut Pieces::new(&self.connections, self.deadline()),
+                &lock,
+                patch,
+                &mut write,
+            )
         } else {
             self.apply_in_pieces(patch)
         };
@@ -83,10 +91,9 @@ impl BigSegmentUpdates for RedisStore {
 }
 
 impl RedisStore {
-    fn get_text(&self, key: &str) -> Result<Option<String>, Failure> {
+    fn get_text(&self, key: &str, deadline: Instant) -> Result<Option<String>, Failure> {
         let mut get = redis::cmd("GET");
         get.arg(key);
-        let deadline = Instant::now() + self.timeout;
         let stored: Option<Vec<u8>> = self.connections.read(key, deadline, |session| session.query(&get))?;
         stored.map(text).transpose()
     }
@@ -110,18 +117,19 @@ impl RedisStore {
     /// In a cluster that keeps the keys apart: the sets, one after another, and then the version.
     fn apply_in_pieces(&self, patch: &BigSegmentPatch) -> Result<PatchOutcome, Failure> {
         let cursor = self.keys.cursor();
-        let version = self.get_text(&cursor)?.unwrap_or_default();
+        // One round trip for each set, so a long patch takes as long as an init.
+        let deadline = Instant::now() + self.init_timeout;
+        let version = self.get_text(&cursor, deadline)?.unwrap_or_default();
         if version != patch.previous_version {
             return Ok(PatchOutcome::OutOfOrder(version));
         }
-        let deadline = Instant::now() + self.timeout;
+        let mut pieces = Pieces::new(&self.connections, deadline);
         for (set, command) in self.set_changes(patch) {
-            let written = self.connections.write(&set, deadline, |session| session.query::<()>(&command));
-            written.map_err(in_part)?;
+            pieces.write(&set, |session| session.query::<()>(&command))?;
         }
         let mut write = redis::pipe();
         write.cmd("SET").arg(&cursor).arg(&patch.version);
-        self.write_if_in_order(&cursor, patch, &mut write).map_err(in_part)
+        self.write_if_in_order(&mut pieces, &cursor, patch, &mut write)
     }
 
     /// Writes if the version is the one where the patch begins. The key that is watched is written to with
@@ -129,6 +137,7 @@ impl RedisStore {
     /// look at the version and the write.
     fn write_if_in_order(
         &self,
+        pieces: &mut Pieces<'_>,
         watched: &str,
         patch: &BigSegmentPatch,
         write: &mut Pipeline,
@@ -144,7 +153,7 @@ impl RedisStore {
             }
             session.execute(write).map(|()| PatchOutcome::Applied)
         };
-        self.connections.write(&cursor, Instant::now() + self.timeout, |session| {
+        pieces.write(&cursor, |session| {
             for _ in 0..ROUNDS {
                 match write_once(session) {
                     Err(Failure::NotExecuted) => {}
@@ -154,11 +163,6 @@ impl RedisStore {
             Err(Failure::Raced)
         })
     }
-}
-
-/// Of what has happened before, a failure takes nothing back.
-fn in_part(failure: Failure) -> Failure {
-    Failure::InPart(Box::new(failure))
 }
 
 /// What is in the two sets, as RESP2 or RESP3 has them.

@@ -2,7 +2,7 @@ mod target;
 
 use std::error::Error;
 use std::fmt;
-use std::ops::DerefMut;
+use std::ops::{DerefMut, RangeInclusive};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +23,9 @@ use crate::store::RedisStore;
 use crate::tls::Tls;
 
 const DEFAULT_URL: &str = "redis://localhost:6379";
+
+/// Linux counts in seconds, up to 32 767.
+const KEEPALIVES: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(9 * 60 * 60);
 
 /// Configures a [`RedisStore`].
 ///
@@ -111,8 +114,8 @@ impl RedisStoreBuilder {
         Self { server: Some(Server::Url(url.into())), ..self }
     }
 
-    /// Sets the server by a client of the `redis` crate, in place of a URL: whatever can be said of a
-    /// connection there goes into the store's own. The other options beat it. Defaults to none.
+    /// Sets the server by a client of the `redis` crate, in place of a URL: what it says of the
+    /// server, the user, TLS and TCP goes into the store's own connections. The other options beat it. Defaults to none.
     pub fn client(self, client: Client) -> Self {
         Self { server: Some(Server::Client(Box::new(client), None)), ..self }
     }
@@ -205,7 +208,7 @@ impl RedisStoreBuilder {
     }
 
     /// Sets whether connections use TLS. Defaults to whether the URL says `rediss`, and to yes where one of
-    /// the certificates is set.
+    /// the certificates is set. Those to Sentinels do if their own URLs say so.
     #[cfg(any(feature = "tls-native-tls", feature = "tls-rustls"))]
     pub fn tls(self, tls: bool) -> Self {
         Self { tls: Tls { is_wanted: Some(tls), ..self.tls }, ..self }
@@ -269,7 +272,8 @@ impl RedisStoreBuilder {
         Self { connect_timeout: Some(connect_timeout), ..self }
     }
 
-    /// Sets the deadline of `init`, which writes all the data. Defaults to 10 seconds.
+    /// Sets the deadline of `init`, which writes all the data, and in a cluster without a hash tag that of a patch of
+    /// Big Segments. Defaults to 10 seconds.
     pub fn init_timeout(self, init_timeout: Duration) -> Self {
         Self { init_timeout, ..self }
     }
@@ -288,7 +292,7 @@ impl RedisStoreBuilder {
     }
 
     /// Sets after which silence TCP asks the other end whether it is still there, so that a firewall remembers
-    /// the connection. Defaults to 1 minute, and for a `client` to what that one says.
+    /// the connection. From a second to nine hours. Defaults to 1 minute, and for a `client` to what that one says.
     pub fn keepalive(self, keepalive: Duration) -> Self {
         Self { keepalive: Some(keepalive), ..self }
     }
@@ -314,6 +318,9 @@ impl RedisStoreBuilder {
             ("keepalive", self.keepalive),
         ] {
             timeout.map_or(Ok(()), |timeout| StoreError::check_timeout(STORE, field, timeout))?;
+        }
+        if self.keepalive.is_some_and(|keepalive| !KEEPALIVES.contains(&keepalive)) {
+            return Err(wrong("keepalive", "must be from a second to nine hours, as systems have it"));
         }
         if self.pool_size == Some(0) {
             return Err(wrong("pool_size", "must be at least 1"));

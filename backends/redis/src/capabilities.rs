@@ -1,6 +1,11 @@
+use std::sync::mpsc;
+use std::thread;
+use std::time::Instant;
+
 use flagstore_core::StoreError;
 
 use crate::changes::RedisChanges;
+use crate::connect::caught;
 use crate::connections::Connections;
 use crate::error::Failure;
 use crate::schema::Keys;
@@ -23,11 +28,7 @@ pub struct Capabilities {
 }
 
 impl Capabilities {
-    pub(crate) fn ask(
-        connections: &Connections,
-        keys: &Keys,
-        deadline: std::time::Instant,
-    ) -> Result<Self, StoreError> {
+    pub(crate) fn ask(connections: &Connections, keys: &Keys, deadline: Instant) -> Result<Self, StoreError> {
         let key = keys.inited();
         let ask = |work: fn(&mut Session, &str) -> Result<(), Failure>| {
             grants(connections.read(key, deadline, |session| work(session, key)))
@@ -39,17 +40,28 @@ impl Capabilities {
         let scripts = ask(|session, key| {
             session.query(redis::cmd("EVAL").arg("return redis.call('EXISTS', KEYS[1])").arg(1).arg(key))
         })?;
-        let push = grants(RedisChanges::new(connections, keys).track().map(drop))?;
+        let push = grants(track(RedisChanges::new(connections, keys), connections, deadline))?;
         let atomic_init = transactions && connections.are_together(keys.prefix());
         Ok(Self { transactions, scripts, push, atomic_init })
     }
 }
 
-/// An answer is a yes or a no; anything else is neither.
+/// Has the server asked on connections of their own, which are made on another thread: nobody knows how long that takes.
+fn track(changes: RedisChanges, connections: &Connections, deadline: Instant) -> Result<(), Failure> {
+    let (tell, told) = mpsc::channel();
+    let track = move || drop(tell.send(caught(|| changes.track().map(drop))));
+    if let Err(error) = thread::Builder::new().name("flagstore-redis-connect".to_owned()).spawn(track) {
+        return Err(Failure::NotConnected(format!("no thread for it: {error}")));
+    }
+    told.recv_timeout(deadline.saturating_duration_since(Instant::now()))
+        .unwrap_or_else(|_| Err(Failure::StillConnecting(connections.to_string())))
+}
+
+/// An answer is a yes or a no, unless it is one to everything just now; anything else is neither.
 fn grants(asked: Result<(), Failure>) -> Result<bool, StoreError> {
     match asked {
         Ok(()) => Ok(true),
-        Err(Failure::NoTransaction(_) | Failure::Answer(_)) => Ok(false),
+        Err(failure) if failure.is_refusal() => Ok(false),
         Err(failure) => Err(failure.during("capabilities")),
     }
 }

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -9,7 +10,7 @@ use flagstore_core::{Change, ChangeSource, ChangeWatch};
 use redis::{ConnectionAddr, PushKind, Value};
 
 use crate::cluster::Cluster;
-use crate::connect::Connector;
+use crate::connect::{Connector, caught};
 use crate::connections::Connections;
 use crate::error::Failure;
 use crate::pool::random;
@@ -117,14 +118,14 @@ impl Watch {
         let mut pause = PAUSES.0;
         let mut has_warned = false;
         loop {
-            let tracked = self.changes.track();
+            let tracked = caught(|| self.changes.track());
             let limits = if matches!(tracked, Err(Failure::Answer(_))) { REFUSED } else { PAUSES };
             match tracked {
                 Ok(servers) => {
                     (pause, has_warned) = (PAUSES.0, false);
                     self.changes.is_armed.store(true, Ordering::Relaxed);
                     // What happened before, nobody has told.
-                    (self.on_change)(Change::Anything);
+                    self.tell(Change::Anything);
                     let listened = self.listen(servers, end);
                     self.changes.is_armed.store(false, Ordering::Relaxed);
                     if let Err(failure) = listened {
@@ -170,7 +171,6 @@ impl Watch {
                 }
                 is_over.fetch_or(ends, Ordering::Relaxed);
             }
-            // A panic is that of `on_change`, and ends the watch.
             listeners.into_iter().filter_map(|listener| listener.join().ok()).collect()
         })
     }
@@ -181,7 +181,8 @@ impl Watch {
         while !is_over.load(Ordering::Relaxed) {
             match server.receive(Instant::now() + LISTENS_FOR) {
                 Ok(Value::Push { kind: PushKind::Invalidate, data }) => self.report(&data),
-                Ok(Value::ServerError(error)) => return Err(Failure::Answer(error.into())),
+                Ok(Value::ServerError(error)) if !has_asked => return Err(Failure::Answer(error.into())),
+                // Any answer to the PING, which the user may not be allowed.
                 Ok(_) => has_asked = false,
                 Err(failure) if failure.is_closed_connection() || heard.elapsed() > SILENCE * 2 => {
                     return Err(failure);
@@ -202,15 +203,22 @@ impl Watch {
 
     /// Reports the keys of one message, or after FLUSHALL and FLUSHDB the nil in their place.
     fn report(&self, data: &[Value]) {
-        let Some(Value::Array(keys)) = data.first() else { return (self.on_change)(Change::Anything) };
+        let Some(Value::Array(keys)) = data.first() else { return self.tell(Change::Anything) };
         let kinds = keys.iter().map(|key| match key {
             Value::BulkString(key) => self.changes.keys.kind_of(key),
             _ => None,
         });
         // The mark of an initialized store is no kind, and after an init comes with all kinds.
         match kinds.collect::<Option<Vec<_>>>() {
-            Some(kinds) => kinds.into_iter().for_each(|kind| (self.on_change)(Change::Kind(kind))),
-            None => (self.on_change)(Change::Anything),
+            Some(kinds) => kinds.into_iter().for_each(|kind| self.tell(Change::Kind(kind))),
+            None => self.tell(Change::Anything),
+        }
+    }
+
+    /// Whoever is told may panic, and is told of the next change all the same.
+    fn tell(&self, change: Change) {
+        if catch_unwind(AssertUnwindSafe(|| (self.on_change)(change))).is_err() {
+            tracing::error!("redis: who is told of changes has panicked");
         }
     }
 }

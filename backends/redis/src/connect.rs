@@ -1,16 +1,23 @@
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use redis::{ConnectionAddr, ConnectionInfo, Value};
 
-use crate::credentials::{Credentials, Source};
+use crate::credentials::{Credentials, Source, message_of};
 use crate::error::Failure;
 use crate::handshake::open;
 use crate::sentinel::Sentinels;
 use crate::session::Session;
 use crate::tls::Certificates;
 use crate::wire::Link;
+
+/// What connecting comes to, also where it panics, as rustls does where no crypto provider is installed.
+pub(crate) fn caught<T>(connect: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+    catch_unwind(AssertUnwindSafe(connect))
+        .unwrap_or_else(|panic| Err(Failure::NotConnected(format!("it panicked: {}", message_of(&*panic)))))
+}
 
 /// Makes connections: knows whom to ask for the address, and whom for the password.
 pub(crate) struct Connector {
@@ -29,7 +36,7 @@ impl Connector {
     /// A connection to the server, or to the master that the Sentinels know now.
     pub(crate) fn connect(&self) -> Result<Link, Failure> {
         let Some(sentinels) = &self.sentinels else { return self.connect_to(self.info.addr()) };
-        let (host, port) = sentinels.find_master(&self.certificates, Instant::now() + self.timeout)?;
+        let (host, port) = sentinels.find_master(&self.certificates, self.timeout)?;
         let mut master = self.connect_to(&self.address(&host, port))?;
         // Sentinels may know the old one for some seconds. A user that may not ask finds out with its first
         // write.

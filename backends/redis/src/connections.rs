@@ -60,6 +60,42 @@ impl Connections {
     }
 }
 
+/// Several writes one after the other. Of what has happened before, a failure takes nothing back.
+pub(crate) struct Pieces<'a> {
+    connections: &'a Connections,
+    deadline: Instant,
+    has_written: bool,
+}
+
+impl<'a> Pieces<'a> {
+    pub(crate) fn new(connections: &'a Connections, deadline: Instant) -> Self {
+        Self { connections, deadline, has_written: false }
+    }
+
+    pub(crate) fn read<T>(
+        &self,
+        key: &str,
+        work: impl FnMut(&mut Session) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        self.connections.read(key, self.deadline, work).map_err(|failure| self.in_part(failure))
+    }
+
+    pub(crate) fn write<T>(
+        &mut self,
+        key: &str,
+        work: impl FnMut(&mut Session) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let written = self.connections.write(key, self.deadline, work);
+        let written = written.map_err(|failure| self.in_part(failure))?;
+        self.has_written = true;
+        Ok(written)
+    }
+
+    fn in_part(&self, failure: Failure) -> Failure {
+        if self.has_written { Failure::InPart(Box::new(failure)) } else { failure }
+    }
+}
+
 /// Where the data is, without a secret.
 impl fmt::Display for Connections {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -142,6 +142,12 @@ impl Failure {
         self.is_answer(Server::NoPerm) || self.is_answer(Server::ResponseError)
     }
 
+    /// Whether the server, or what it lets this user do, has no such thing.
+    pub(crate) fn is_refusal(&self) -> bool {
+        let has_no_such_protocol = matches!(self, Self::Answer(answer) if answer.code == "NOPROTO");
+        matches!(self, Self::NoTransaction(_)) || self.may_concern_scripts() || has_no_such_protocol
+    }
+
     pub(crate) fn is_answer(&self, kind: Server) -> bool {
         matches!(self, Self::Answer(answer) if answer.kind == Some(kind))
     }
@@ -261,6 +267,17 @@ mod tests {
         match redis::parse_redis_value(format!("-{line}\r\n").as_bytes()) {
             Ok(Value::ServerError(error)) => Failure::Answer(error.into()),
             other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    /// What the server does not do just now, it may do.
+    #[test]
+    fn a_refusal_is_for_good() {
+        for line in ["NOPERM x", "ERR unknown subcommand", "NOPROTO x"] {
+            assert!(answered(line).is_refusal(), "{line}");
+        }
+        for line in ["LOADING x", "BUSY x", "MASTERDOWN x", "NOAUTH x"] {
+            assert!(!answered(line).is_refusal(), "{line}");
         }
     }
 

@@ -1,13 +1,12 @@
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::credentials::message_of;
+use crate::connect::caught;
 use crate::error::Failure;
 use crate::session::Session;
 use crate::wire::Link;
@@ -38,6 +37,9 @@ pub(crate) struct Limits {
 }
 
 /// The connections to one server.
+///
+/// Not r2d2: there a caller waits out his timeout although the server has refused him, to see whether a connection is
+/// still open costs a round trip, and who has waited longest is not the next.
 ///
 /// They are made on threads of their own. A call waits for a connection, whichever comes first: a new one or
 /// one that is given back, and no longer than its deadline, whatever a resolver, a TLS handshake or a
@@ -161,8 +163,9 @@ impl Pool {
                 break Err(failure.clone());
             }
             if is_late {
-                break Err(match state.being_made {
-                    0 => Failure::NoConnection,
+                break Err(match (state.being_made, &state.last_failure) {
+                    (0, Some(failure)) if state.open == 0 => failure.clone(),
+                    (0, _) => Failure::NoConnection,
                     _ => Failure::StillConnecting(self.0.address.clone()),
                 });
             }
@@ -183,6 +186,11 @@ impl Pool {
             is_late = wakes.wait_until(&mut state, until).timed_out() && until == deadline;
         };
         state.waiting.retain(|waiter| waiter.ticket != ticket);
+        // What was announced to this one, and what it has not taken, is for the next: two connections may have come before
+        // it woke up.
+        if !state.idle.is_empty() || taken.is_err() {
+            state.wake_the_oldest();
+        }
         taken
     }
 
@@ -209,8 +217,10 @@ impl State {
             self.open -= 1;
         }
         let thread = thread::current().id();
-        let own = self.idle.iter().rposition(|idle| idle.thread == thread && !is_old(idle));
-        self.idle.remove(own.unwrap_or(self.idle.len().checked_sub(1)?))
+        let fresh = self.idle.iter().enumerate().filter(|(_, idle)| !is_old(idle));
+        // One that still owes an answer would have to be waited for.
+        let (best, _) = fresh.max_by_key(|(n, idle)| (!idle.link.is_owing(), idle.thread == thread, *n))?;
+        self.idle.remove(best)
     }
 
     fn queue_up(&mut self, since: Instant) -> (u64, Arc<Condvar>) {
@@ -222,18 +232,22 @@ impl State {
 
     /// For the one who has waited longest, or whoever is quicker.
     fn offer(&mut self, idle: Idle) {
-        let oldest = self.waiting.iter_mut().find(|waiter| waiter.given.is_none());
-        match oldest {
+        match self.waiting.iter_mut().find(|waiter| waiter.given.is_none()) {
             Some(oldest) if idle.since.saturating_duration_since(oldest.since) > PATIENCE => {
                 oldest.wakes.notify_one();
                 oldest.given = Some(idle);
             }
-            oldest => {
-                if let Some(oldest) = oldest {
-                    oldest.wakes.notify_one();
-                }
+            _ => {
                 self.idle.push_back(idle);
+                self.wake_the_oldest();
             }
+        }
+    }
+
+    /// Of those who have nothing yet.
+    fn wake_the_oldest(&self) {
+        if let Some(oldest) = self.waiting.iter().find(|waiter| waiter.given.is_none()) {
+            oldest.wakes.notify_one();
         }
     }
 
@@ -248,11 +262,7 @@ impl Shared {
     fn make_one(this: &Arc<Self>, state: &mut State) -> std::io::Result<()> {
         let (pool, connect, generation) = (Arc::downgrade(this), Arc::clone(&this.connect), state.generation);
         thread::Builder::new().name("flagstore-redis-connect".to_owned()).spawn(move || {
-            // A panic of rustls, where no crypto provider is installed.
-            let made = catch_unwind(AssertUnwindSafe(|| connect())).unwrap_or_else(|panic| {
-                Err(Failure::NotConnected(format!("it panicked: {}", message_of(&*panic))))
-            });
-            Self::has_made(&pool, generation, made);
+            Self::has_made(&pool, generation, caught(|| connect()));
         })?;
         state.open += 1;
         state.being_made += 1;
@@ -315,10 +325,8 @@ impl Drop for Place<'_> {
         if !self.is_free {
             let mut state = self.pool.state.lock();
             state.open -= 1;
-            // One of them may make another.
-            if let Some(oldest) = state.waiting.front() {
-                oldest.wakes.notify_one();
-            }
+            // It may make another.
+            state.wake_the_oldest();
         }
     }
 }
@@ -333,6 +341,22 @@ mod tests {
     use super::*;
     use crate::socket;
     use crate::wire::Wire;
+
+    /// A pool that nobody answers: who is served is all that counts.
+    fn pool_of(size: usize) -> Pool {
+        // Nobody reads what is sent, so it is enough that the kernel accepts.
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let connect = move || {
+            let address = ConnectionAddr::Tcp("127.0.0.1".to_owned(), listener.local_addr().unwrap().port());
+            let place = socket::Place::find(&address).unwrap();
+            let mut link = Link::new(Box::new(place.connect(&TcpSettings::default(), far()).unwrap()));
+            // In place of a handshake.
+            link.send(b"PING", 0, far())?;
+            Ok(link)
+        };
+        let limits = Limits { size, idle: Duration::MAX, lifetime: None };
+        Pool::new("here".to_owned(), Arc::new(connect), limits)
+    }
 
     fn far() -> Instant {
         Instant::now() + Duration::from_secs(60)
@@ -349,18 +373,7 @@ mod tests {
     /// Who has waited longest is given the connection, also before those who come while it wakes up.
     #[test]
     fn the_oldest_waiter_is_next() {
-        // Nobody reads what is sent, so it is enough that the kernel accepts.
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = ConnectionAddr::Tcp("127.0.0.1".to_owned(), listener.local_addr().unwrap().port());
-        let connect = move || {
-            let place = socket::Place::find(&address).unwrap();
-            let mut link = Link::new(Box::new(place.connect(&TcpSettings::default(), far()).unwrap()));
-            // In place of a handshake.
-            link.send(b"PING", 0, far())?;
-            Ok(link)
-        };
-        let limits = Limits { size: 1, idle: Duration::MAX, lifetime: None };
-        let pool = Pool::new("here".to_owned(), Arc::new(connect), limits);
+        let pool = pool_of(1);
         let (idle, place) = pool.take(far()).unwrap();
         let order = Mutex::new(Vec::new());
         let use_it = |n| {
@@ -380,5 +393,46 @@ mod tests {
             use_it(8);
         });
         assert_eq!(order.into_inner(), (0..9).collect::<Vec<_>>());
+    }
+
+    /// Two connections that come before anybody has woken up are for two, also where nobody gives any back.
+    #[test]
+    fn each_connection_that_comes_wakes_one() {
+        let pool = pool_of(2);
+        let taken = [pool.take(far()).unwrap(), pool.take(far()).unwrap()];
+        let served = Mutex::new(0);
+        thread::scope(|scope| {
+            for n in 0..2 {
+                let (pool, served) = (&pool, &served);
+                scope.spawn(move || {
+                    let (idle, place) = pool.take(far()).unwrap();
+                    *served.lock() += 1;
+                    eventually(|| *served.lock() == 2);
+                    place.give_back(idle);
+                });
+                eventually(|| pool.0.state.lock().waiting.len() == n + 1);
+            }
+            let mut state = pool.0.state.lock();
+            for ((mut idle, place), n) in taken.into_iter().zip(0..) {
+                idle.since = state.waiting[n].since;
+                state.offer(idle);
+                // It goes with the connection.
+                std::mem::forget(place);
+            }
+        });
+    }
+
+    /// What has lived long enough is not used once more.
+    #[test]
+    fn an_old_connection_is_not_taken() {
+        let pool = pool_of(2);
+        let (one, two) = (pool.take(far()).unwrap(), pool.take(far()).unwrap());
+        one.1.give_back(one.0);
+        two.1.give_back(two.0);
+        let mut state = pool.0.state.lock();
+        state.idle[0].thread = thread::spawn(|| {}).thread().id();
+        state.idle[1].ends = Some(Instant::now());
+        assert!(state.next_idle(Instant::now(), Duration::MAX).unwrap().ends.is_none());
+        assert!(state.next_idle(Instant::now(), Duration::MAX).is_none());
     }
 }

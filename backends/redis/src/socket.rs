@@ -22,8 +22,8 @@ pub(crate) struct Socket {
     /// Or one of a Unix socket: what is done here is the same for both.
     stream: TcpStream,
     deadline: Instant,
-    /// How long the socket waits now.
-    waits_for: Duration,
+    /// How long the socket waits now; for ever, if that was never set.
+    waits_for: Option<Duration>,
     has_sent: bool,
 }
 
@@ -75,7 +75,7 @@ impl Place {
                 std::os::fd::OwnedFd::from(std::os::unix::net::UnixStream::connect(path)?).into()
             }
         };
-        Ok(Socket { stream, deadline, waits_for: Duration::ZERO, has_sent: false })
+        Ok(Socket { stream, deadline, waits_for: None, has_sent: false })
     }
 }
 
@@ -121,7 +121,7 @@ impl Socket {
 
     /// Whether it waits at all: else it has at once what is there.
     pub(crate) fn set_waiting(&mut self, is_waiting: bool) -> io::Result<()> {
-        self.deadline = Instant::now() + self.waits_for;
+        self.deadline = Instant::now() + self.waits_for.unwrap_or_default();
         self.stream.set_nonblocking(!is_waiting)
     }
 
@@ -134,10 +134,10 @@ impl Socket {
             return Err(ErrorKind::TimedOut.into());
         }
         // Two system calls, a tenth of what a short command takes, for most calls begin with the same time.
-        if left.abs_diff(self.waits_for) > NEAR_ENOUGH {
+        if self.waits_for.is_none_or(|waits_for| left.abs_diff(waits_for) > NEAR_ENOUGH) {
             self.stream.set_read_timeout(Some(left))?;
             self.stream.set_write_timeout(Some(left))?;
-            self.waits_for = left;
+            self.waits_for = Some(left);
         }
         call(&mut self.stream)
     }
@@ -168,6 +168,16 @@ mod tests {
     use redis::io::tcp::socket2::{Domain, Socket, Type};
 
     use super::*;
+
+    /// A deadline so near that nothing seems to have to be set.
+    #[test]
+    fn a_short_deadline_is_one_too() {
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let place = Place::Tcp(vec![server.local_addr().unwrap()]);
+        let mut socket = place.connect(&TcpSettings::default(), Instant::now() + NEAR_ENOUGH).unwrap();
+        socket.begin(Instant::now() + NEAR_ENOUGH);
+        assert!(socket.read(&mut [0]).is_err());
+    }
 
     /// A black hole, as an address of a network that is not there, costs its share and no more.
     #[test]

@@ -9,10 +9,9 @@ use crate::RedisStoreBuilder;
 use crate::capabilities::Capabilities;
 use crate::changes::RedisChanges;
 use crate::codec::{ITEMS_PER_COMMAND, fields_of, hsets, item_of};
-use crate::connections::Connections;
+use crate::connections::{Connections, Pieces};
 use crate::error::Failure;
 use crate::schema::Keys;
-use crate::session::Session;
 use crate::upsert::Upserts;
 
 /// Feature flags in Redis or Valkey, in the format of the Relay Proxy and every official SDK.
@@ -23,7 +22,7 @@ pub struct RedisStore {
     pub(crate) connections: Connections,
     pub(crate) keys: Keys,
     pub(crate) timeout: Duration,
-    init_timeout: Duration,
+    pub(crate) init_timeout: Duration,
     flags_mean_initialized: bool,
     upserts: Upserts,
 }
@@ -63,7 +62,7 @@ impl RedisStore {
         Capabilities::ask(&self.connections, &self.keys, self.deadline())
     }
 
-    fn deadline(&self) -> Instant {
+    pub(crate) fn deadline(&self) -> Instant {
         Instant::now() + self.timeout
     }
 }
@@ -165,17 +164,11 @@ impl RedisStore {
     /// flags behind their prerequisites, then the removals, then the mark.
     fn replace_in_order(&self, all_data: &AllData, deadline: Instant) -> Result<(), Failure> {
         let all_data = all_data.clone().in_dependency_order();
-        let mut has_written = false;
-        // Of what has happened before, a failure takes nothing back.
-        let mut write = |hash: &str, work: &mut dyn FnMut(&mut Session) -> Result<(), Failure>| {
-            let written = self.connections.write(hash, deadline, work);
-            let in_part = std::mem::replace(&mut has_written, true);
-            written.map_err(|failure| if in_part { Failure::InPart(Box::new(failure)) } else { failure })
-        };
+        let mut pieces = Pieces::new(&self.connections, deadline);
         for (kind, items) in all_data.kinds() {
             let hash = self.keys.items(kind);
             for hset in hsets(&hash, items) {
-                write(&hash, &mut |session| session.query(&hset))?;
+                pieces.write(&hash, |session| session.query::<()>(&hset))?;
             }
         }
         // Flags before the segments to which they refer.
@@ -185,18 +178,17 @@ impl RedisStore {
             let kept: HashSet<&[u8]> = items.map(|(key, _)| key.as_bytes()).collect();
             let mut hkeys = redis::cmd("HKEYS");
             hkeys.arg(&hash);
-            write(&hash, &mut |session| {
-                let mut others: Vec<Vec<u8>> = session.query(&hkeys)?;
-                others.retain(|key| !kept.contains(key.as_slice()));
-                for others in others.chunks(ITEMS_PER_COMMAND) {
-                    session.query::<()>(redis::cmd("HDEL").arg(&hash).arg(others))?;
-                }
-                Ok(())
-            })?;
+            let mut others: Vec<Vec<u8>> = pieces.read(&hash, |session| session.query(&hkeys))?;
+            others.retain(|key| !kept.contains(key.as_slice()));
+            for others in others.chunks(ITEMS_PER_COMMAND) {
+                let mut hdel = redis::cmd("HDEL");
+                hdel.arg(&hash).arg(others);
+                pieces.write(&hash, |session| session.query::<()>(&hdel))?;
+            }
         }
         let mut mark = redis::cmd("SET");
         mark.arg(self.keys.inited()).arg("");
-        write(self.keys.inited(), &mut |session| session.query(&mark))
+        pieces.write(self.keys.inited(), |session| session.query(&mark))
     }
 }
 

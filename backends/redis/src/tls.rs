@@ -160,8 +160,15 @@ mod stack {
         #[cfg(feature = "tls-rustls-webpki-roots")]
         store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
         #[cfg(not(feature = "tls-rustls-webpki-roots"))]
-        for certificate in rustls_native_certs::load_native_certs().certs {
-            store.add(certificate).map_err(io::Error::other)?;
+        {
+            let found = rustls_native_certs::load_native_certs();
+            // One that nobody can read says nothing of the others.
+            if store.add_parsable_certificates(found.certs).0 == 0 {
+                let errors = found.errors;
+                return Err(io::Error::other(format!(
+                    "the system has no certificate authorities: {errors:?}"
+                )));
+            }
         }
         Ok(store)
     }

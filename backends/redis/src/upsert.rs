@@ -70,9 +70,10 @@ impl Upserts {
     ) -> Result<Upsert, Failure> {
         let one_less = |count: u32| count.checked_sub(1);
         let asks = self.without_scripts.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_err();
+        let mut refused = None;
         if asks {
             match connections.write(hash, deadline, |session| by_script(session, hash, key, item)) {
-                Err(failure) if failure.may_concern_scripts() => {}
+                Err(failure) if failure.may_concern_scripts() => refused = Some(failure),
                 upserted => return upserted,
             }
         }
@@ -83,7 +84,11 @@ impl Upserts {
             self.without_scripts.store(WITHOUT_SCRIPTS, Ordering::Relaxed);
             tracing::debug!("redis: the server runs no scripts for this user, so upserts use WATCH: slower");
         }
-        upserted
+        match (refused, upserted) {
+            // Then it was not about scripts.
+            (Some(first), Err(failure)) if failure.may_concern_scripts() => Err(first),
+            (_, upserted) => upserted,
+        }
     }
 }
 

@@ -39,6 +39,11 @@ impl Link {
         self.is_broken
     }
 
+    /// Whether an answer is still to come for which nobody has waited.
+    pub(crate) fn is_owing(&self) -> bool {
+        self.owed > 0
+    }
+
     /// Whether nobody has closed it while it was idle: there would be an end to read, or last words.
     pub(crate) fn is_open(&mut self) -> bool {
         // One system call, and for most calls the only one.

@@ -131,7 +131,11 @@ impl RedisStoreBuilder {
             return Err(wrong("client_name", "must not be empty, or have spaces"));
         }
         if self.sentinel.is_some() && self.cluster.is_none() {
-            let set = [("host", self.host.is_some()), ("port", self.port.is_some())];
+            let set = [
+                ("host", self.host.is_some()),
+                ("port", self.port.is_some()),
+                ("unix_socket", self.unix_socket.is_some()),
+            ];
             if let Some((field, _)) = set.into_iter().find(|(_, is_set)| *is_set) {
                 return Err(wrong(field, "cannot be set besides Sentinels, who say where the master is"));
             }
@@ -156,9 +160,15 @@ impl RedisStoreBuilder {
             for node in nodes {
                 self.tls.check(node.addr())?;
                 let (own, first) = (node.redis_settings(), nodes[0].redis_settings());
-                let is_tls = |node: &ConnectionInfo| matches!(node.addr(), ConnectionAddr::TcpTls { .. });
-                let is_same = own.username() == first.username() && own.password() == first.password();
-                if !is_same || own.db() != first.db() || is_tls(node) != is_tls(&nodes[0]) {
+                // Whether there is TLS, and one that accepts anybody.
+                let tls = |node: &ConnectionInfo| match node.addr() {
+                    ConnectionAddr::TcpTls { insecure, .. } => Some(*insecure),
+                    _ => None,
+                };
+                let is_same = own.username() == first.username()
+                    && own.password() == first.password()
+                    && own.protocol() == first.protocol();
+                if !is_same || own.db() != first.db() || tls(node) != tls(&nodes[0]) {
                     return Err(wrong("cluster", "the URLs of the nodes may differ in host and port only"));
                 }
             }

@@ -77,9 +77,13 @@ fn wrong_values() {
         ("unix_socket", new().cluster(["redis://localhost"]).unix_socket("/run/redis.sock")),
         ("host", new().sentinel("mymaster", ["redis://localhost"]).host("localhost")),
         ("port", new().sentinel("mymaster", ["redis://localhost"]).port(6379)),
+        ("unix_socket", new().sentinel("mymaster", ["redis://localhost"]).unix_socket("/run/redis.sock")),
+        ("cluster", new().cluster(["redis://a", "redis://b?protocol=resp3"])),
         ("client_name", new().client_name("two words")),
         ("max_lifetime", new().max_lifetime(Duration::ZERO)),
         ("keepalive", new().keepalive(Duration::ZERO)),
+        ("keepalive", new().keepalive(Duration::from_millis(999))),
+        ("keepalive", new().keepalive(Duration::from_secs(10 * 60 * 60))),
     ];
     for (field, builder) in wrong {
         let error = builder.build().unwrap_err();
@@ -243,6 +247,8 @@ fn minimal_user() {
     }
     let error = read(&user("staging")).unwrap_err();
     assert!(error.to_string().contains("NOPERM"), "{error}");
+    let error = upsert(&user("staging"), 1).unwrap_err().to_string();
+    assert!(error.contains("NOPERM") && !error.contains("watch"), "{error}");
     let allow = |more: &[&str]| server.ask::<()>(&[&["ACL", "SETUSER", "flags"], more].concat());
     allow(&["-eval", "-evalsha", "+watch", "+unwatch"]);
     upsert(&user("production"), 20).unwrap();
@@ -280,6 +286,20 @@ fn capabilities() {
         let found = [found.transactions, found.scripts, found.push, found.atomic_init];
         assert_eq!(found, expected, "{rule}");
     }
+    // A source of credentials that does not answer any more holds up nobody.
+    let (hold, held) = std::sync::mpsc::channel::<()>();
+    let held = std::sync::Mutex::new((held, false));
+    let store = server.builder().pool_size(1).credentials(move || {
+        let mut held = held.lock().unwrap();
+        if std::mem::replace(&mut held.1, true) {
+            let _ = held.0.recv();
+        }
+        Ok(Credentials::user("limited", "pa55"))
+    });
+    let store = store.build().unwrap();
+    assert_eq!(version(&store), None);
+    assert_eq!(store.capabilities().unwrap_err().kind(), ErrorKind::Unavailable);
+    drop(hold);
     let store = server.store();
     server.stop();
     assert_eq!(store.capabilities().unwrap_err().kind(), ErrorKind::Unavailable);

@@ -19,6 +19,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("push::server_that_comes_later_is_found", later),
     ("push::connection_that_is_killed_is_made_again", killed),
     ("push::silence_does_not_end_it", silence),
+    ("push::panic_of_who_is_told_does_not_end_it", panics),
     ("push::thread_and_connection_end_with_the_watch", ends),
     ("push::cache_sees_the_write_of_another", cache),
     ("push::server_that_refuses_is_asked_seldom_and_not_given_up", refused),
@@ -122,13 +123,32 @@ fn killed() {
 /// an outage.
 fn silence() {
     let server = Server::start();
+    server.ask::<()>(&["ACL", "SETUSER", "quiet", "on", ">pa55", "~*", "+@all", "-ping"]);
     let watched = watch(&server.store());
-    assert_eq!(watched.next(), Change::Anything);
+    let quiet = watch(&server.builder().username("quiet").password("pa55").build().unwrap());
+    assert_eq!((watched.next(), quiet.next()), (Change::Anything, Change::Anything));
     assert!(watched.changes.recv_timeout(Duration::from_secs(11)).is_err(), "nothing has happened");
+    assert!(quiet.changes.try_recv().is_err(), "and a user that may not ask is none the worse");
     let pings: String = server.ask(&["INFO", "commandstats"]);
     assert!(pings.contains("cmdstat_ping:"), "it has asked: {pings}");
     upsert(&server.store(), 1).unwrap();
     assert_eq!(watched.next(), Change::Kind(Kind::FEATURES));
+}
+
+/// Nor what he is told next.
+fn panics() {
+    let server = Server::start();
+    let store = server.store();
+    let (sender, changes) = mpsc::channel();
+    let _watch = store.changes().watch(Box::new(move |change| {
+        sender.send(change).unwrap();
+        panic!("at each change");
+    }));
+    assert_eq!(changes.recv_timeout(HANG / 2), Ok(Change::Anything));
+    for version in 1..3 {
+        upsert(&store, version).unwrap();
+        assert_eq!(changes.recv_timeout(HANG / 2), Ok(Change::Kind(Kind::FEATURES)));
+    }
 }
 
 fn ends() {
