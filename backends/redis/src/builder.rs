@@ -315,7 +315,6 @@ impl RedisStoreBuilder {
             ("init_timeout", Some(self.init_timeout)),
             ("idle_timeout", self.idle_timeout),
             ("max_lifetime", self.max_lifetime),
-            ("keepalive", self.keepalive),
         ] {
             timeout.map_or(Ok(()), |timeout| StoreError::check_timeout(STORE, field, timeout))?;
         }

@@ -218,8 +218,8 @@ impl State {
         }
         let thread = thread::current().id();
         let fresh = self.idle.iter().enumerate().filter(|(_, idle)| !is_old(idle));
-        // One that still owes an answer would have to be waited for.
-        let (best, _) = fresh.max_by_key(|(n, idle)| (!idle.link.is_owing(), idle.thread == thread, *n))?;
+        // One that still owes an answer would have to be waited for. Of equals it is the last.
+        let (best, _) = fresh.max_by_key(|(_, idle)| (!idle.link.is_owing(), idle.thread == thread))?;
         self.idle.remove(best)
     }
 

@@ -163,7 +163,7 @@ impl Connections {
         if let Some(lost) = open.what_is_lost(&self.options, look) {
             open.abandon(lost);
             *lease = None;
-            // What was committed is in the log, which is still there.
+            // Nothing more than the memory is known to be lost, so what was committed may well be in the log.
             let is_in_doubt = result.is_ok() && pages.any() && lost == Lost::Memory;
             return Err(if is_in_doubt { Failure::InDoubt } else { Failure::FileGone });
         }

@@ -24,8 +24,8 @@ pub(crate) enum Failure {
     FileGone,
 
     #[error(
-        "the memory that processes share (-shm) was deleted or replaced while this was written, \
-         so it may be in the database or not"
+        "the memory that processes share (-shm) or another of the database's files was deleted or replaced \
+         while this was written, so it may be in the database or not"
     )]
     InDoubt,
 

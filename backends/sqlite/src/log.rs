@@ -99,8 +99,8 @@ impl Mark {
     /// Whether a checkpoint can have led from `before` to this, when the log says `latest`, if it can be read.
     pub(crate) fn can_follow(self, before: Self, latest: Option<Self>) -> bool {
         let latest = latest.unwrap_or(self);
-        self.database == before.database
-            && self.database == latest.database
+        self.is_of_the_database_of(before)
+            && self.is_of_the_database_of(latest)
             && (before.number..=latest.number).contains(&self.number)
     }
 }

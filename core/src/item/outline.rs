@@ -19,7 +19,7 @@ pub(super) fn outline(json: &str) -> String {
     // Enough for most items: a flag has some twenty properties.
     let mut outline = String::with_capacity(json.len().min(512));
     let mut strings = Strings::default();
-    let mut depth = 0;
+    let mut depth = 0_u32;
     // Where what has to be copied begins. A bracket is a character of its own, so no other is cut.
     let mut start = 0;
     let mut was_plain = false;
@@ -52,7 +52,7 @@ pub(super) fn outline(json: &str) -> String {
                 if depth == 2 {
                     start = at;
                 }
-                depth = u32::saturating_sub(depth, 1);
+                depth = depth.saturating_sub(1);
             }
         }
     }

@@ -20,17 +20,30 @@ fn forever(database: &Database) -> CachingStoreWrapper {
     cached(database).mode(CacheMode::Forever).build().unwrap()
 }
 
+/// Has the source bring data, and then an update that the database does not take.
+fn fall_behind(database: &Database, sink: &DataSourceUpdateSink) {
+    assert_eq!(sink.init(&flags([("a", flag(1))])), Delivery::Stored);
+    sink.update_status(Valid, None);
+    database.switch_off();
+    assert_eq!(sink.upsert(&Kind::FEATURES, "a", &flag(2)), Delivery::Pending);
+}
+
+/// The database comes back, and the source is not valid by that.
+fn come_back_alone(database: &Database, store: &CachingStoreWrapper, sink: &DataSourceUpdateSink) {
+    let (tell, told) = channel();
+    let _listener = store.status_provider().add_listener(move |status| tell.send(status).unwrap());
+    database.switch_on();
+    assert!(told.recv_timeout(LONG).unwrap().available);
+    assert!(!sink.status_provider().wait_for(Valid, Duration::from_millis(20)));
+}
+
 /// A store that brings its database up to date by itself needs nothing from the source. The source is valid
 /// again when that has happened, and not before.
 #[test]
 fn the_source_is_valid_again_when_the_store_has_everything() {
     let database = Database::default();
     let sink = watched(&forever(&database));
-    assert_eq!(sink.init(&flags([("a", flag(1))])), Delivery::Stored);
-    sink.update_status(Valid, None);
-
-    database.switch_off();
-    assert_eq!(sink.upsert(&Kind::FEATURES, "a", &flag(2)), Delivery::Pending);
+    fall_behind(&database, &sink);
     let status = sink.status_provider().status();
     assert_eq!((status.state, status.last_error.unwrap().kind), (Interrupted, StoreFailed));
     sink.update_status(Valid, None);
@@ -66,17 +79,10 @@ fn the_store_does_not_speak_for_the_source() {
     let database = Database::default();
     let store = forever(&database);
     let sink = watched(&store);
-    assert_eq!(sink.init(&flags([("a", flag(1))])), Delivery::Stored);
-    sink.update_status(Valid, None);
-    database.switch_off();
-    assert_eq!(sink.upsert(&Kind::FEATURES, "a", &flag(2)), Delivery::Pending);
+    fall_behind(&database, &sink);
     sink.update_status(Interrupted, Some(DataSourceErrorInfo::new(NetworkError, "broken pipe")));
 
-    let (tell, told) = channel();
-    let _listener = store.status_provider().add_listener(move |status| tell.send(status).unwrap());
-    database.switch_on();
-    assert!(told.recv_timeout(LONG).unwrap().available);
-    assert!(!sink.status_provider().wait_for(Valid, Duration::from_millis(20)));
+    come_back_alone(&database, &store, &sink);
     sink.update_status(Valid, None);
     assert!(sink.status_provider().wait_for(Valid, LONG));
 }
@@ -87,17 +93,10 @@ fn a_refusal_outlasts_the_outage() {
     let database = Database::default();
     let store = forever(&database);
     let sink = watched(&store);
-    assert_eq!(sink.init(&flags([("a", flag(1))])), Delivery::Stored);
-    sink.update_status(Valid, None);
-    database.switch_off();
-    assert_eq!(sink.upsert(&Kind::FEATURES, "a", &flag(2)), Delivery::Pending);
+    fall_behind(&database, &sink);
     assert_eq!(sink.delete(&Kind::FEATURES, "b", u64::MAX), Delivery::Failed);
 
-    let (tell, told) = channel();
-    let _listener = store.status_provider().add_listener(move |status| tell.send(status).unwrap());
-    database.switch_on();
-    assert!(told.recv_timeout(LONG).unwrap().available);
-    assert!(!sink.status_provider().wait_for(Valid, Duration::from_millis(20)));
+    come_back_alone(&database, &store, &sink);
     assert_eq!(sink.init(&flags([("a", flag(3))])), Delivery::Stored);
     sink.update_status(Valid, None);
     assert!(sink.status_provider().wait_for(Valid, LONG));

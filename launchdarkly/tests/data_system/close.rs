@@ -1,16 +1,15 @@
-use std::fmt;
-use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::sync::mpsc::{Sender, TryRecvError, channel};
 use std::time::Duration;
 
 use flagstore_core::{
-    AllData, BackgroundOperation, BigSegmentStoreWrapper, BigSegmentsStatus, Change, ChangeSource,
-    ChangeWatch, DataSourceState, FeatureStoreCore, Item, Items, Kind, MemoryBigSegmentStore, MemoryStore,
-    StoreError, Upsert,
+    BackgroundOperation, BigSegmentStoreWrapper, BigSegmentsStatus, Change, ChangeSource, ChangeWatch,
+    DataSourceState, MemoryBigSegmentStore, MemoryStore,
 };
 use flagstore_launchdarkly::DataSystem;
 use flagstore_launchdarkly::sources::TestData;
 use parking_lot::Mutex;
 
+use crate::database::Database;
 use crate::support::{LONG, Manual, client, context, environment};
 
 /// The source ends, the Big Segments end, and the client goes on with what is there.
@@ -48,7 +47,11 @@ fn dropping_it_ends_the_source() {
 fn close_does_not_wait_for_a_call_of_the_database() {
     let (called, call) = channel();
     let (answer, wait) = channel::<()>();
-    let database = Silent(MemoryStore::new(), called, Mutex::new(wait));
+    let wait = Mutex::new(wait);
+    let database = Database::default().on_init(move || {
+        let _ = called.send(());
+        let _ = wait.lock().recv_timeout(2 * LONG);
+    });
     let system = DataSystem::builder(database).data_source(TestData::new()).build().unwrap();
     call.recv_timeout(LONG).unwrap();
     let (tell, told) = channel();
@@ -88,47 +91,5 @@ struct Guard(Sender<()>);
 impl Drop for Guard {
     fn drop(&mut self) {
         let _ = self.0.send(());
-    }
-}
-
-/// A database in memory whose init takes a minute, or until the test has seen enough.
-#[derive(Debug)]
-struct Silent(MemoryStore, Sender<()>, Mutex<Receiver<()>>);
-
-impl FeatureStoreCore for Silent {
-    fn init(&self, all_data: &AllData) -> Result<(), StoreError> {
-        let _ = self.1.send(());
-        let _ = self.2.lock().recv_timeout(2 * LONG);
-        self.0.init(all_data)
-    }
-
-    fn get(&self, kind: &Kind, key: &str) -> Result<Option<Item>, StoreError> {
-        self.0.get(kind, key)
-    }
-
-    fn get_all(&self, kind: &Kind) -> Result<Items, StoreError> {
-        self.0.get_all(kind)
-    }
-
-    fn upsert(&self, kind: &Kind, key: &str, item: &Item) -> Result<Upsert, StoreError> {
-        self.0.upsert(kind, key, item)
-    }
-
-    fn is_initialized(&self) -> Result<bool, StoreError> {
-        self.0.is_initialized()
-    }
-
-    fn is_available(&self) -> bool {
-        self.0.is_available()
-    }
-
-    fn describe(&self) -> &'static str {
-        "silent"
-    }
-}
-
-impl fmt::Display for Silent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Silent")
     }
 }

@@ -1,15 +1,10 @@
-use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use flagstore_core::{
-    AllData, CacheMode, DataSourceState, ErrorKind, FeatureStoreCore, Item, Items, Kind, MemoryStore,
-    StoreError, Upsert,
-};
+use flagstore_core::{CacheMode, DataSourceState, ErrorKind, FeatureStoreCore, MemoryStore};
 use flagstore_launchdarkly::DataSystem;
 use launchdarkly_server_sdk::{ConfigBuilder, NullEventProcessorBuilder};
 
+use crate::database::Database;
 use crate::support::{LONG, Manual, client, context, environment, flag, sqlite, wait_until};
 
 /// Evaluation starts with the last known flags, while the source has brought nothing.
@@ -81,25 +76,25 @@ fn the_wait_has_an_end() {
 /// Whoever waits for others does not load the database with questions.
 #[test]
 fn the_wait_asks_the_database_rarely() {
-    let database = Asked::default();
+    let database = Database::default();
     let system = DataSystem::builder(database.clone()).build().unwrap();
     let wait = Duration::from_millis(300);
     assert!(!system.wait_for_initialization(wait));
     // 5 ms after the first one, then 10, 20, 40, 80 and 160; and the cache asked once.
-    let asked = database.asked.load(Ordering::SeqCst);
+    let asked = database.asked();
     assert!((2..=8).contains(&asked), "asked {asked} times");
 }
 
 /// Of a database that does not answer only one answer is waited for.
 #[test]
 fn a_database_that_fails_is_asked_once() {
-    let database = Asked { is_off: true, ..Asked::default() };
+    let database = Database::default().switched_off();
     let system = DataSystem::builder(database.clone())
         .cache(|cache| cache.poll_interval(Duration::from_secs(3600)))
         .build()
         .unwrap();
     assert!(!system.wait_for_initialization(Duration::ZERO));
-    assert_eq!(database.asked.load(Ordering::SeqCst), 1);
+    assert_eq!(database.asked(), 1);
 }
 
 /// With a source the cache is kept up to date by that, so what somebody else writes is not asked for.
@@ -154,51 +149,4 @@ fn the_client_for_big_segments_reads_the_same() {
     source.put(&environment([("dark-mode", 1, true)]));
     assert!(client.bool_variation(&context(), "dark-mode", false));
     assert!(system.evaluator().bool_variation(&context(), "dark-mode", false));
-}
-
-/// An empty database that counts how often it is asked whether it is one.
-#[derive(Debug, Clone, Default)]
-struct Asked {
-    asked: Arc<AtomicUsize>,
-    is_off: bool,
-}
-
-impl FeatureStoreCore for Asked {
-    fn is_initialized(&self) -> Result<bool, StoreError> {
-        self.asked.fetch_add(1, Ordering::SeqCst);
-        if self.is_off {
-            return Err(StoreError::new(ErrorKind::Unavailable, "asked", "is_initialized", "switched off"));
-        }
-        Ok(false)
-    }
-
-    fn init(&self, _: &AllData) -> Result<(), StoreError> {
-        Ok(())
-    }
-
-    fn get(&self, _: &Kind, _: &str) -> Result<Option<Item>, StoreError> {
-        Ok(None)
-    }
-
-    fn get_all(&self, _: &Kind) -> Result<Items, StoreError> {
-        Ok(Items::default())
-    }
-
-    fn upsert(&self, _: &Kind, _: &str, _: &Item) -> Result<Upsert, StoreError> {
-        Ok(Upsert::Applied)
-    }
-
-    fn is_available(&self) -> bool {
-        !self.is_off
-    }
-
-    fn describe(&self) -> &'static str {
-        "asked"
-    }
-}
-
-impl fmt::Display for Asked {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Asked")
-    }
 }

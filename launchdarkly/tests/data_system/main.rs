@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot set itself up may as well panic")]
 
 mod close;
+mod database;
 mod initialization;
 mod listeners;
 mod support;

@@ -111,7 +111,7 @@ impl RedisStoreBuilder {
             ("max_lifetime", self.max_lifetime.is_some()),
             ("keepalive", self.keepalive.is_some()),
         ];
-        set.into_iter().find(|(_, is_set)| *is_set).map(|(field, _)| field)
+        first_set(set)
     }
 
     pub(super) fn check(&self, info: &ConnectionInfo, nodes: &[ConnectionInfo]) -> Result<(), StoreError> {
@@ -136,7 +136,7 @@ impl RedisStoreBuilder {
                 ("port", self.port.is_some()),
                 ("unix_socket", self.unix_socket.is_some()),
             ];
-            if let Some((field, _)) = set.into_iter().find(|(_, is_set)| *is_set) {
+            if let Some(field) = first_set(set) {
                 return Err(wrong(field, "cannot be set besides Sentinels, who say where the master is"));
             }
         }
@@ -148,7 +148,7 @@ impl RedisStoreBuilder {
                 ("port", self.port.is_some()),
                 ("unix_socket", self.unix_socket.is_some()),
             ];
-            if let Some((field, _)) = set.into_iter().find(|(_, is_set)| *is_set) {
+            if let Some(field) = first_set(set) {
                 return Err(wrong(
                     field,
                     "cannot be set besides a cluster, whose nodes have URLs of their own",
@@ -184,6 +184,10 @@ impl RedisStoreBuilder {
         }
         Ok(())
     }
+}
+
+fn first_set<const N: usize>(options: [(&'static str, bool); N]) -> Option<&'static str> {
+    options.into_iter().find(|(_, is_set)| *is_set).map(|(field, _)| field)
 }
 
 pub(super) fn parse(field: &str, url: &str) -> Result<ConnectionInfo, StoreError> {
